@@ -1,0 +1,80 @@
+"""From the name of a model to something that forecasts."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from geoscope.errors import ConfigError
+from geoscope.zoo.cards import ModelCard, card
+
+
+class Nowcaster(Protocol):
+    """What `geoscope.nowcast` asks of a model: a card, and a forecast from past frames."""
+
+    card: ModelCard
+    min_frames: int
+
+    def forecast(
+        self,
+        past: np.ndarray,
+        *,
+        interval_minutes: float,
+        pixel_km: float,
+        lead_steps: int,
+        progress: Callable[[str, float], None],
+    ) -> np.ndarray:
+        """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W), NaN = no data in both."""
+        ...
+
+
+def choose_device(device: str = "auto") -> str:
+    """The torch device for ``device``: "auto" takes a GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ConfigError(f"device={device!r} is not available here ({reason}); use 'auto' or 'cpu'") from None
+    return device
+
+
+def load_model(name: str, device: str = "auto") -> Any:
+    """The model called ``name``, ready to run on ``device``; the same object for the same arguments.
+
+    Models for nowcasts follow `Nowcaster`. Published networks (kind "published") come as `torch.nn.Module` in
+    evaluation mode, with the attribute ``card``.
+
+    Raises:
+        ConfigError: no model of that name, or no such device.
+        WeightsError: its weights are missing, damaged, or fail the self-check.
+    """
+    return _load(name, choose_device(device))
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, device: str) -> Any:
+    model_card = card(name)
+    if name == "persistence":
+        from geoscope.models.baselines.persistence import Persistence
+
+        return Persistence()
+    if name == "extrapolation":
+        from geoscope.models.baselines.extrapolation import Extrapolation
+
+        return Extrapolation(device=device)
+    if model_card.kind == "published":
+        from geoscope.models.earthformer.checkpoints import load_published
+
+        return load_published(model_card, device)
+    from geoscope.models.nowcaster.checkpoints import load_nowcaster
+
+    return load_nowcaster(model_card, device)

@@ -1,0 +1,1 @@
+"""Forecasts that need no weights: what a learned model has to beat."""
