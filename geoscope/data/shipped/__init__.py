@@ -1,0 +1,1 @@
+"""The files that ship with geoscope, and the scripts that made them."""
