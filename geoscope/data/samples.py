@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401 - gives fields their .rio
 import xarray as xr
 
 from geoscope.errors import DataError

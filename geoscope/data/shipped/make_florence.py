@@ -6,7 +6,7 @@ The source is the test file `test_stageiv_xyt.nc` of the R package stars (Debian
 NOAA Stage IV analysis as USGS's THREDDS server gave it, 23 hourly accumulations on part of the national 4 km
 grid. Its latitudes and longitudes were computed on a sphere of 6371.229 km from the grid's first point and a
 step of 4763 m, so the grid can be recovered exactly: the cut is columns 950-1036 and rows 385-502.
-`recover_grid` does so and refuses to go on where it does not agree with the file's own latitudes and longitudes.
+`recover_grid` does so, and refuses to go on where the file's own latitudes and longitudes disagree.
 """
 
 import sys
