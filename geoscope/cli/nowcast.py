@@ -1,0 +1,81 @@
+"""`geoscope nowcast`: from an event to a forecast in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoscope.cli.events import open_event
+from geoscope.cli.shell import progress_bar
+from geoscope.errors import ConfigError
+
+SUFFIXES = (".nc", ".zarr", ".tif", ".gif", ".mp4", ".png")
+SHARE_OF_RUN = 0.8  # of the progress bar; the rest is writing
+
+
+def nowcast(
+    event: Annotated[
+        str, typer.Argument(metavar="EVENT", help="A sample's name, a file, a folder, or a glob in quotes.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help=f"File to write; its ending says how: {', '.join(SUFFIXES)}.")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="See geoscope models.")] = "earthformer-nowcast",
+    issue_time: Annotated[
+        str | None,
+        typer.Option(
+            help="UTC time of the last frame the model sees, 2018-09-14T05:00; default the last frame."
+        ),
+    ] = None,
+    lead_steps: Annotated[
+        int | None,
+        typer.Option(help="Frames ahead; default one hour, or three frames where they are sparse."),
+    ] = None,
+    variable: Annotated[
+        str | None, typer.Option(help="The quantity to read where a file holds several.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Forecast the next hours of EVENT and write them to a file.
+
+    The file carries a run card: model, hash of its weights, input, versions and time.
+    """
+    check_output(out)
+    import geoscope as gs
+    from geoscope.viz.export import save
+
+    with progress_bar("nowcast") as progress:
+        progress("reading", 0.0)
+        rain = open_event(event, variable)
+        forecast = gs.nowcast(
+            rain,
+            model=model,
+            issue_time=issue_time,
+            lead_steps=lead_steps,
+            device=device,
+            progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share),
+        )
+        progress(f"writing {out.name}", SHARE_OF_RUN)
+        written = save(forecast, out)
+    times = forecast["time"].values.astype("datetime64[m]")
+    peak = float(forecast.max())
+    typer.echo(
+        f"{written}: {len(times)} frames from {times[0]} to {times[-1]} UTC by {forecast.attrs['model']}, "
+        f"maximum {peak:.1f} {forecast.attrs.get('units', '')}".rstrip()
+    )
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that could not be written, before any work is done.
+
+    Raises:
+        ConfigError: an unknown ending, or a folder that does not exist.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(
+            f"--out {str(path)!r} ends in {path.suffix or 'nothing'!r}; expected {', '.join(SUFFIXES)}"
+        )
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(
+            f"--out {str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first"
+        )
