@@ -2,8 +2,8 @@
 
 Projecting a frame anew for every picture costs a hundred times more than looking its pixels up. A
 `MercatorTable` holds, for each pixel of a picture in EPSG:3857, the flat index of the source pixel that
-contains it; drawing a frame is then one `take`. Rows run from north to south in both. A field that does not say
-where it is gets a plain table: the picture is the frame, in metres.
+contains it; drawing a frame is then one `take`. Rows run from north to south in both. A field that does not
+say where it is gets a plain table: the picture is the frame, in metres.
 
 Longitudes are unwrapped around the middle of the field, so a field across the antimeridian stays in one piece
 and its picture reaches past x = 20037508 m; `geoscope.viz.basemap` repeats the world there.
