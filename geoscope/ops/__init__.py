@@ -1,0 +1,1 @@
+"""Operations that several models are built on; each has one public door and one plain meaning."""

@@ -1,0 +1,7 @@
+"""Cuboid attention: one operation for Earthformer, PreDiff's denoiser and Swin's windows. See README.md beside this."""
+
+from geoscope.ops.cuboid_attention.api import ExtraKeys, cuboid_attention
+from geoscope.ops.cuboid_attention.cuboids import Cuboids
+from geoscope.ops.cuboid_attention.recording import AttentionMap, record_attention
+
+__all__ = ["AttentionMap", "Cuboids", "ExtraKeys", "cuboid_attention", "record_attention"]

@@ -1,0 +1,67 @@
+"""Which tokens of a cuboid may attend to each other.
+
+Two things close a pair: a shifted volume wraps around, so a cuboid can hold tokens from opposite edges; and padding of
+kind "ignore" is not data. Both depend on shapes only, so masks are kept between calls.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids, cut, partition_cuboids
+
+
+@dataclass(frozen=True)
+class CuboidMask:
+    """``pairs`` (N, Lq, Lk), True where query and key may meet; ``has_closed_rows`` when a query of real data sees
+    no key at all.
+    """
+
+    pairs: Tensor
+    has_closed_rows: bool
+
+
+def _regions(shape: Axes, cuboids: Cuboids) -> Tensor:
+    """Region number of every token, (N, L), after the roll; tokens of different regions are not neighbours."""
+    region = torch.zeros(cuboids.padded(shape), dtype=torch.int64)
+    for axis, (step, roll) in enumerate(zip(cuboids.size, cuboids.shift, strict=True)):
+        along = torch.zeros(region.shape[axis], dtype=torch.int64)
+        if roll:
+            along[-step:] = 1  # the last cuboid holds what was there ...
+            along[-roll:] = 2  # ... and what wrapped around from the start
+        region = region * 3 + along.view([-1 if a == axis else 1 for a in range(3)])
+    return partition_cuboids(region[None], cuboids.size, cuboids.strategy)[0]
+
+
+def _is_data(shape: Axes, cuboids: Cuboids) -> Tensor:
+    """Which tokens are data and not padding, (N, L) bool."""
+    return cut(torch.ones(1, *shape), cuboids)[0] > 0
+
+
+@lru_cache(maxsize=64)
+def attention_mask(
+    shape: Axes, cuboids: Cuboids, key_shape: Axes, key_cuboids: Cuboids, device: torch.device
+) -> CuboidMask | None:
+    """Which pairs of tokens may meet, or None when all may.
+
+    ``shape`` and ``key_shape`` are the (T, H, W) of queries and keys before padding.
+    """
+    is_shifted = any(cuboids.shift) or any(key_cuboids.shift)
+    pads = [
+        kind.padding == "ignore" and kind.padded(own) != tuple(own)
+        for own, kind in ((shape, cuboids), (key_shape, key_cuboids))
+    ]
+    if not (is_shifted or any(pads)):
+        return None
+    pairs = torch.ones(cuboids.count(shape), cuboids.volume, key_cuboids.volume, dtype=torch.bool)
+    if is_shifted:
+        pairs &= _regions(shape, cuboids)[:, :, None] == _regions(key_shape, key_cuboids)[:, None, :]
+    is_data = _is_data(shape, cuboids)
+    if pads[1]:
+        pairs &= _is_data(key_shape, key_cuboids)[:, None, :]
+    has_closed_rows = bool((~pairs.any(-1) & is_data).any())
+    if pads[0]:
+        pairs &= is_data[:, :, None]
+    return CuboidMask(pairs.to(device), has_closed_rows)
