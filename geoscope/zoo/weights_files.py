@@ -1,0 +1,67 @@
+"""Where a model's weights are on this machine, and whether they are the right ones."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoscope.data.download import cache_folder, recorded_sha256
+from geoscope.errors import WeightsError
+
+if TYPE_CHECKING:
+    from geoscope.zoo.cards import ModelCard
+
+
+def locate(card: ModelCard) -> Path | None:
+    """The verified weights of ``card``; None when it has none.
+
+    Raises:
+        WeightsError: missing, of another size, or with another sha256 than the card's (or the recorded one).
+    """
+    from geoscope.zoo.cards import WEIGHTS
+
+    weights = card.weights
+    if weights is None:
+        return None
+    path = WEIGHTS / weights.file if weights.file else fetched_path(card)
+    cure = f"run: geoscope fetch {card.name}" if weights.url else "install geoscope again"
+    if not path.is_file():
+        state = "have not been fetched yet" if weights.url else f"are not in this installation ({path.name})"
+        raise WeightsError(f"the weights of {card.name} {state}; {cure}")
+    size = path.stat().st_size
+    if weights.bytes is not None and size != weights.bytes:
+        raise WeightsError(
+            f"{path} has {size} bytes, expected {weights.bytes}: the weights of {card.name} are "
+            f"damaged; {cure}"
+        )
+    expected = weights.sha256 or recorded_sha256(path)
+    found = sha256_of(path)
+    if expected is None:
+        raise WeightsError(f"{path} was not fetched by geoscope: no sha256 is recorded for it; {cure}")
+    if found != expected:
+        raise WeightsError(
+            f"{path} has sha256 {found[:12]}..., expected {expected[:12]}...: the weights of {card.name} are "
+            f"damaged; {cure}"
+        )
+    return path
+
+
+def fetched_path(card: ModelCard) -> Path:
+    """Where the fetched weights of ``card`` are kept, there or not."""
+    if card.weights is None or not card.weights.url:
+        raise WeightsError(f"{card.name} has no weights to fetch")
+    return cache_folder() / "weights" / card.weights.url.rsplit("/", 1)[-1]
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hexadecimal; remembered until the file changes."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
