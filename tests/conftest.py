@@ -30,8 +30,12 @@ settings.register_profile(
 settings.load_profile("geoscope")
 
 
+def _is_strict() -> bool:
+    return os.environ.get("CI", "").lower() == "true" or os.environ.get("GEOSCOPE_REQUIRE_SHARED") == "1"
+
+
 def _absent(reason: str) -> NoReturn:
-    if os.environ.get("CI", "").lower() == "true" or os.environ.get("GEOSCOPE_REQUIRE_SHARED") == "1":
+    if _is_strict():
         pytest.fail(f"{reason}; in CI nothing may be skipped", pytrace=False)
     pytest.skip(reason)
 
@@ -70,3 +74,24 @@ def chromium() -> str:
 def _no_network() -> Iterator[None]:
     with refuse_outside_connections():
         yield
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped, also in the workers."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failure, wherever the skip came from."""
+    if _skipped and _is_strict() and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a run without failures failed."""
+    if _skipped and _is_strict():
+        terminalreporter.write_line(f"{len(_skipped)} skipped tests: in CI that is a failure", red=True)

@@ -20,7 +20,7 @@ def open_event(event: str, variable: str | None = None) -> "xr.DataArray":
     names = [info.name for info in gs.list_samples()]
     if event in names:
         return gs.sample(event)
-    found = glob.glob(event) if glob.has_magic(event) else [event] * Path(event).exists()
+    found = glob.glob(event) if glob.has_magic(event) else [event] * (event != "" and Path(event).exists())
     if not found:
         raise DataError(
             f"EVENT {event!r} is neither a sample ({', '.join(names)}) nor a file, folder or glob here"
@@ -34,6 +34,8 @@ def open_forecast(path: Path) -> "xr.DataArray":
     Raises:
         DataError: no such file, another format, or no forecast in it.
     """
+    import xarray as xr
+
     if not path.exists():
         raise DataError(
             f"FORECAST {str(path)!r} does not exist; write one with geoscope nowcast EVENT --out FILE.nc"

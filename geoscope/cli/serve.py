@@ -12,6 +12,7 @@ import typer
 
 import geoscope
 from geoscope.errors import ConfigError, MissingExtraError
+from geoscope.ui.server_files import ROOT_VARIABLE
 
 
 def serve(
@@ -24,6 +25,9 @@ def serve(
     address: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 opens the pages to the network.")
     ] = "localhost",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of this machine whose files the pages may open; default none.")
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open the first page in the web browser.")] = False,
 ) -> None:
     """Serve the apps as web pages until Ctrl-C."""
@@ -32,6 +36,10 @@ def serve(
         raise MissingExtraError(
             "the apps need panel, which is not installed; run pip install 'geoscope[apps]'"
         )
+    if data_root is not None:
+        if not data_root.is_dir():
+            raise ConfigError(f"--data-root {str(data_root)!r} is not a folder")
+        os.environ[ROOT_VARIABLE] = str(data_root.resolve())
     port = free_port(address, port)
     for path in paths:
         typer.echo(

@@ -1,0 +1,124 @@
+"""`geoscope nowcast` on what ships."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import geoscope as gs
+from geoscope.cli.events import open_forecast
+
+PERSISTENCE = ("--model", "persistence", "--lead-steps", "3")
+MAGIC = {".gif": b"GIF8", ".png": b"\x89PNG", ".mp4": b"ftyp", ".nc": b"\x89HDF"}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_forecast_comes_back_from_its_file(run, tmp_path, suffix):
+    out = tmp_path / f"x{suffix}"
+    result = run("nowcast", "florence-2018", "--issue-time", "2018-09-14T05:00", "--out", out, *PERSISTENCE)
+    assert result.exit_code == 0, result.output
+    assert "3 frames from 2018-09-14T06:00 to 2018-09-14T08:00 UTC by persistence" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    forecast = open_forecast(out)
+    rain = gs.sample("florence-2018")
+    seen = rain.sel(time="2018-09-14T05:00")
+    for frame in forecast.values:
+        np.testing.assert_allclose(frame, seen.values, atol=0.06)
+    assert json.loads(forecast.attrs["run_card"])["model"] == "persistence"
+    assert (forecast["lead_time"].values == np.array([1, 2, 3], "timedelta64[h]")).all()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".mp4"])
+def test_a_picture_of_the_forecast_is_written(run, tmp_path, suffix):
+    out = tmp_path / f"x{suffix}"
+    assert run("nowcast", "florence-2018", "--out", out, *PERSISTENCE).exit_code == 0
+    assert MAGIC[suffix] in out.read_bytes()[:16]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_geotiff_stack_is_written(run, tmp_path):
+    assert run("nowcast", "simulated-storms", "--out", tmp_path / "x.tif", *PERSISTENCE).exit_code == 0
+    assert any(path.suffix in (".tif", ".tiff") for path in tmp_path.rglob("*"))
+    assert not [path for path in tmp_path.rglob("*") if "part" in path.name or "tmp" in path.name]
+
+
+def test_an_older_file_is_replaced(run, tmp_path):
+    out = tmp_path / "x.nc"
+    out.write_text("yesterday's")
+    assert run("nowcast", "florence-2018", "--out", out, *PERSISTENCE).exit_code == 0
+    assert out.read_bytes()[:4] == MAGIC[".nc"]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--out", "x.doc"), r"--out 'x.doc' ends in '.doc'; expected .nc"),
+        (("--out", "x"), r"ends in 'nothing'; expected .nc"),
+        (("--out", "none/x.nc"), r"the folder 'none' does not exist"),
+        (("--out", "x.nc", "--model", "oracle"), "oracle"),
+        (("--out", "x.nc", "--issue-time", "yesterday"), "issue_time='yesterday' is not a time"),
+        (("--out", "x.nc", "--issue-time", "2020-01-01T00:00"), "is not the time of a frame"),
+        (("--out", "x.nc", "--lead-steps", "0"), "lead_steps=0 must be a whole number"),
+        (("--out", "x.nc", "--device", "abacus"), "device='abacus' is not available"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(refused, options, line):
+    words = ("nowcast", "florence-2018", *options)
+    assert line in refused(*words, *(() if "--model" in options else ("--model", "persistence")))
+
+
+def test_an_event_that_is_not_there_is_refused(refused):
+    assert "neither a sample (florence-2018" in refused("nowcast", "nowhere", "--out", "x.nc", *PERSISTENCE)
+
+
+def test_a_file_that_is_no_radar_is_refused(refused, tmp_path):
+    (tmp_path / "x.h5").write_text("hello")
+    assert "x.h5" in refused("nowcast", "x.h5", "--out", "y.nc", *PERSISTENCE)
+
+
+STOPPED_WHILE_WRITING = """
+import sys, time
+import xarray as xr
+
+def write_half(self, path, *args, **options):
+    open(path, "wb").write(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+
+xr.Dataset.to_netcdf = xr.DataArray.to_netcdf = write_half
+from geoscope.cli import main
+sys.argv = ["geoscope", "nowcast", "florence-2018", "--model", "persistence", "--out", "x.nc"]
+main()
+"""
+
+
+def test_ctrl_c_while_writing_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED_WHILE_WRITING],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("geoscope: stopped; nothing half-written was left behind\n")
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_forecasting_leaves_the_older_file(run, tmp_path, monkeypatch):
+    def interrupted(rain: xr.DataArray, **options) -> xr.DataArray:
+        options["progress"]("motion", 0.5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("geoscope.inference.nowcast.nowcast", interrupted)
+    out = tmp_path / "x.nc"
+    out.write_text("yesterday's")
+    assert run("nowcast", "florence-2018", "--out", out).exit_code == 130
+    assert out.read_text() == "yesterday's"
+    assert list(tmp_path.iterdir()) == [out]

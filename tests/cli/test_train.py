@@ -1,0 +1,35 @@
+"""`geoscope train` hands the settings to the library and says how far it is."""
+
+import pytest
+
+from geoscope.training import tasks
+
+
+def test_the_task_gets_settings_folder_and_progress(run, tmp_path, monkeypatch):
+    seen = []
+
+    def pretend(config_path, out, progress):
+        progress("step 1 of 2", 0.5)
+        seen.append((config_path.read_text(), str(out)))
+
+    monkeypatch.setitem(tasks.TASKS, "nowcast", pretend)
+    (tmp_path / "my.toml").write_text("seed = 1")
+    result = run("train", "nowcast", "--config", "my.toml", "--out", "mine")
+    assert result.exit_code == 0, result.output
+    assert seen == [("seed = 1", "mine")]
+    assert "mine" in result.stdout
+
+
+def test_an_unknown_task_is_refused(refused, tmp_path):
+    (tmp_path / "my.toml").write_text("")
+    assert "TASK 'tomorrow' is not known; there are nowcast" in refused("train", "tomorrow", "-c", "my.toml")
+
+
+def test_settings_that_are_not_there_are_refused(refused):
+    assert "--config 'my.toml' is not a file" in refused("train", "nowcast", "--config", "my.toml")
+
+
+@pytest.mark.parametrize("text", ["colour = 'red'", "not toml at all"])
+def test_settings_that_make_no_sense_are_refused(refused, tmp_path, text):
+    (tmp_path / "my.toml").write_text(text)
+    assert "my.toml" in refused("train", "nowcast", "--config", "my.toml", "--out", "mine")
