@@ -23,8 +23,8 @@ from geoscope.viz.colours import (
 
 SCALES = [RAIN, RAIN_PERCEPTUAL, RAIN_DIFFERENCE]
 
-# Complete colour vision deficiency: matrices for linear sRGB of Machado, Oliveira and Fernandes (2009),
-# severity 1.0. Neighbours count as distinct when their CIE 1976 difference exceeds 4 (2.3 is just noticeable).
+# Complete colour vision deficiency: matrices for linear sRGB of Machado, Oliveira and Fernandes (2009).
+# Severity 1. Neighbours count as distinct when their CIE 1976 difference exceeds 4 (2.3 is just noticeable).
 DEFICIENCIES = {
     "protan": [
         [0.152286, 1.052583, -0.204868],
