@@ -22,13 +22,14 @@ RANK = {
     "grids": 1,
     "reprojection": 2,
     "ops": 3,
-    "nn": 4, "metrics": 4, "data": 4, "zoo": 4,
-    "models": 5,
-    "training": 6, "inference": 6,
-    "viz": 7,
-    "ui": 8,
-    "cli": 9,
-    "__main__": 10,
+    "nn": 4, "metrics": 4, "data": 4,
+    "zoo": 5,
+    "models": 6,
+    "training": 7, "inference": 7,
+    "viz": 8,
+    "ui": 9,
+    "cli": 10,
+    "__main__": 11,
 }  # fmt: skip
 
 FACE = {

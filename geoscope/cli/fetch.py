@@ -11,7 +11,7 @@ def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A published model, see geoscope models.")],
 ) -> None:
     """Download the published weights of a model; a broken download goes on where it stopped."""
-    from geoscope.data.download import fetch as download
+    from geoscope.zoo.fetching import fetch as download
 
     with progress_bar(f"fetch {name}") as progress:
         path = download(name, progress=progress)

@@ -1,8 +1,8 @@
 """Fetching a file whole or not at all: resumed after a break, size and sha256 checked, moved in place last.
 
 Proxies come from the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), the cache from GEOSCOPE_CACHE or
-XDG_CACHE_HOME. While a file is on its way it is called NAME.part, beside it NAME.part.json says of which version
-of which address it is a part; only the finished and checked file gets its NAME.
+XDG_CACHE_HOME. While a file is on its way it is called NAME.part, beside it NAME.part.json says of which
+version of which address it is a part; only the finished and checked file gets its NAME.
 """
 
 import contextlib
@@ -74,8 +74,8 @@ def download(
 ) -> Path:
     """Fetch ``url`` as ``target`` and return ``target``; an older file of that name is replaced at the end.
 
-    A connection that breaks is taken up again where it stopped, up to ``attempts`` times, and by the next call.
-    Where no ``sha256`` is given, the file's own is recorded in ``target`` + ".sha256"; one recorded before must
+    A connection that breaks is taken up again where it stopped, up to ``attempts`` times, then by the next.
+    Where no ``sha256`` is given, the one found is recorded in ``target`` + ".sha256"; an earlier record must
     match.
     ``progress(stage, done)`` gets done in 0..1; raising in it stops the download.
 
@@ -292,8 +292,8 @@ def _disk_faults(job: _Job) -> Iterator[None]:
                 "folder"
             ) from None
         raise DownloadError(
-            f"cannot write {job.target} ({error.strerror or error}): set GEOSCOPE_CACHE to a folder that you may "
-            "write in"
+            f"cannot write {job.target} ({error.strerror or error}): set GEOSCOPE_CACHE to a folder that "
+            "you may write in"
         ) from None
 
 
