@@ -1,6 +1,5 @@
 """What the words EVENT and FORECAST on the command line mean."""
 
-import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,21 +10,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def open_event(event: str, variable: str | None = None) -> "xr.DataArray":
+def open_event(event: str, variable: str | None = None, fill_gaps: str | None = None) -> "xr.DataArray":
     """The rain field that ``event`` names: a sample, a file, a folder or a glob; a sample's name comes first.
 
     Raises:
         DataError: nothing of that name, or the files cannot be read.
+        ConfigError: an unknown ``fill_gaps``.
     """
     names = [info.name for info in gs.list_samples()]
     if event in names:
         return gs.sample(event)
-    found = glob.glob(event) if glob.has_magic(event) else [event] * (event != "" and Path(event).exists())
-    if not found:
+    if not event or (not set(event) & set("/\\.*?[#~") and not Path(event).exists()):
         raise DataError(
             f"EVENT {event!r} is neither a sample ({', '.join(names)}) nor a file, folder or glob here"
         )
-    return gs.open_radar(event, variable)
+    return gs.open_radar(event, variable, fill_gaps=fill_gaps)
 
 
 def open_forecast(path: Path) -> "xr.DataArray":

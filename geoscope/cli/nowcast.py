@@ -34,6 +34,10 @@ def nowcast(
     variable: Annotated[
         str | None, typer.Option(help="The quantity to read where a file holds several.")
     ] = None,
+    fill_gaps: Annotated[
+        str | None,
+        typer.Option(help="What a missing frame becomes: nan, linear or previous; default refuse."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Forecast the next hours of EVENT and write them to a file.
@@ -46,7 +50,7 @@ def nowcast(
 
     with progress_bar("nowcast") as progress:
         progress("reading", 0.0)
-        rain = open_event(event, variable)
+        rain = open_event(event, variable, fill_gaps)
         forecast = gs.nowcast(
             rain,
             model=model,

@@ -24,10 +24,17 @@ def test_a_file_a_folder_and_a_glob_are_events(tmp_path, event):
     assert (found["time"].values == rain["time"].values).all()
 
 
-@pytest.mark.parametrize("event", ["florence", "nowhere/*.nc", ""])
+@pytest.mark.parametrize("event", ["florence", "nowhere", ""])
 def test_what_is_nowhere_is_refused_and_the_samples_named(tmp_path, monkeypatch, event):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"neither a sample \(florence-2018, simulated-storms\) nor a file"):
+        open_event(event)
+
+
+@pytest.mark.parametrize("event", ["nowhere/*.nc", "nowhere.h5", "./nowhere", "sevir.h5#7"])
+def test_a_path_to_nothing_is_refused_by_the_reader(tmp_path, monkeypatch, event):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="expected"):
         open_event(event)
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 import geoscope as gs
 from geoscope.cli.events import open_forecast
+from geoscope.data.writers import write_forecast
 
 PERSISTENCE = ("--model", "persistence", "--lead-steps", "3")
 MAGIC = {".gif": b"GIF8", ".png": b"\x89PNG", ".mp4": b"ftyp", ".nc": b"\x89HDF"}
@@ -73,6 +74,14 @@ def test_bad_options_are_refused_in_one_line(refused, options, line):
 
 def test_an_event_that_is_not_there_is_refused(refused):
     assert "neither a sample (florence-2018" in refused("nowcast", "nowhere", "--out", "x.nc", *PERSISTENCE)
+
+
+def test_a_gap_is_refused_unless_it_is_said_how_to_fill_it(run, refused, tmp_path):
+    rain = gs.sample("simulated-storms").isel(time=[0, 1, 2, 4, 5])
+    write_forecast(rain, tmp_path / "rain.nc")
+    assert "00:15" in refused("nowcast", "rain.nc", "--out", "y.nc", *PERSISTENCE)
+    assert run("nowcast", "rain.nc", "--out", "y.nc", "--fill-gaps", "linear", *PERSISTENCE).exit_code == 0
+    assert "fill_gaps" in refused("nowcast", "rain.nc", "--out", "z.nc", "--fill-gaps", "hope", *PERSISTENCE)
 
 
 def test_a_file_that_is_no_radar_is_refused(refused, tmp_path):
