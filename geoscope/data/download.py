@@ -23,7 +23,6 @@ import httpx
 from geoscope.errors import DownloadError
 
 Progress = Callable[[str, float], None]
-CHUNK = 1 << 18
 SPARE_BYTES = 64 << 20  # left free on the disk
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 PASSING_FAULTS = (408, 425, 429, 500, 502, 503, 504)  # worth asking again
@@ -102,7 +101,7 @@ def recorded_sha256(path: Path) -> str | None:
     """The sha256 recorded when ``path`` was first fetched; None when there is no record."""
     try:
         return _record(path).read_text(encoding="ascii").split()[0]
-    except (FileNotFoundError, IndexError):
+    except (OSError, ValueError, IndexError):
         return None
 
 
@@ -232,7 +231,7 @@ def _store(job: _Job, answer: httpx.Response, start: int) -> None:
     _note_version(job, answer)
     done = start
     with job.part.open("ab" if start else "wb") as stream:
-        for chunk in answer.iter_raw(CHUNK):
+        for chunk in answer.iter_raw():
             stream.write(chunk)
             done += len(chunk)
             if job.size is not None and done > job.size:
