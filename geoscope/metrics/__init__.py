@@ -1,0 +1,1 @@
+"""Scores that accumulate and merge: counts and sums first, formulas last."""
