@@ -78,14 +78,15 @@ def _complain(message: str, code: int, error: BaseException, is_debugging: bool)
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Any]:
-    """Give a function ``progress(stage, share)`` that draws a bar on stderr, gone when the block ends."""
+    """Give a function ``progress(stage, share)`` that draws a bar on a terminal, gone when the block ends."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0)
 
         def progress(stage: str, share: float) -> None:

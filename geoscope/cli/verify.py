@@ -62,7 +62,8 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
         levels = tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
         levels = ()
-    if not levels or levels[0] <= 0 or any(not a < b < math.inf for a, b in pairwise(levels)):
+    is_rising = all(low < high for low, high in pairwise((0.0, *levels, math.inf)))
+    if not levels or not is_rising:
         raise ConfigError(
             f"--thresholds {text!r} must be rising rain rates above 0 in mm/h, such as 0.5,1,2,5,10"
         )
