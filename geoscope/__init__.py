@@ -22,7 +22,7 @@ _HOME = {
     "verify": "geoscope.metrics.verification",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - the keys are strings
+__all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
     from geoscope.data.radar import open_radar as open_radar

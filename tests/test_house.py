@@ -145,6 +145,10 @@ def test_the_fixed_names_stand_on_the_face(name, arguments):
     assert list(inspect.signature(getattr(gs, name)).parameters)[: len(arguments)] == arguments
 
 
+def test_the_face_is_the_names_it_knows_a_home_for():
+    assert sorted(gs.__all__) == sorted([*gs._HOME, "__version__"])
+
+
 def test_published_earthformers_have_their_door():
     door = import_module("geoscope.models.earthformer.checkpoints").from_published
     assert list(inspect.signature(door).parameters)[:2] == ["kwargs", "state_dict"]
