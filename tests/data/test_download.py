@@ -30,6 +30,13 @@ class Server(NamedTuple):
     asked: list
 
 
+class PatientServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that goes away in the middle is what some tests are about."""
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -43,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for status in ways.get("status", [])[:1]:
             ways["status"].pop(0)
             return self.answer(status, b"no")
-        if "location" in ways:
+        if "location" in ways and self.path == "/weights.pt":
             return self.answer(302, b"", {"Location": ways["location"]})
         content, start = ways.get("content", CONTENT), 0
         tag = ways.get("etag", '"one"')
@@ -61,6 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status, body, headers=None):
         ways = self.server.ways
         self.send_response(status)
+        self.send_header("Connection", "close")
         framing = ways.get("framing", "length")
         if framing == "length":
             self.send_header("Content-Length", str(len(body)))
@@ -82,9 +90,8 @@ def server(monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with PatientServer(("127.0.0.1", 0), Handler) as running:
         running.ways, running.asked = {}, []
-        running.daemon_threads = True
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield Server(f"http://127.0.0.1:{running.server_port}/weights.pt", running.ways, running.asked)
@@ -213,14 +220,15 @@ def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
 
 
 def test_a_redirect_is_followed(server, tmp_path):
-    moved = server.url.replace("weights", "elsewhere")
-    server.ways["location"] = moved
-    report = lambda stage, done: stage.startswith("connecting") or server.ways.pop("location", None)  # noqa: E731
-    with pytest.raises(DownloadError, match=r"redirect"):
+    server.ways["location"] = server.url.replace("weights", "elsewhere")
+    assert download(server.url, tmp_path / "weights.pt").read_bytes() == CONTENT
+    assert len(server.asked) == 2
+
+
+def test_a_redirect_in_a_circle_is_refused(server, tmp_path):
+    server.ways["location"] = server.url
+    with pytest.raises(DownloadError, match=r"weights.pt: .*redirects"):
         download(server.url, tmp_path / "weights.pt")
-    assert len(server.asked) > 2
-    del server.ways["location"]
-    assert download(server.url, tmp_path / "weights.pt", progress=report).read_bytes() == CONTENT
 
 
 def test_a_wrong_size_is_refused_before_anything_is_fetched(server, tmp_path):
