@@ -1,13 +1,15 @@
 """From the name of a model to something that forecasts."""
 
+import json
+import pickle
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
-from geoscope.errors import ConfigError
-from geoscope.zoo.cards import ModelCard, card
+from geoscope.errors import ConfigError, WeightsError
+from geoscope.zoo.cards import CARDS, ModelCard, card
 
 
 class Nowcaster(Protocol):
@@ -43,7 +45,9 @@ def choose_device(device: str = "auto") -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise ConfigError(f"device={device!r} is not available here ({reason}); use 'auto' or 'cpu'") from None
+        raise ConfigError(
+            f"device={device!r} is not available here ({reason}); use 'auto' or 'cpu'"
+        ) from None
     return device
 
 
@@ -72,9 +76,30 @@ def _load(name: str, device: str) -> Any:
 
         return Extrapolation(device=device)
     if model_card.kind == "published":
-        from geoscope.models.earthformer.checkpoints import load_published
-
-        return load_published(model_card, device)
+        return _load_published(model_card, device)
     from geoscope.models.nowcaster.checkpoints import load_nowcaster
 
     return load_nowcaster(model_card, device)
+
+
+def _load_published(model_card: ModelCard, device: str) -> Any:
+    """The network of a published checkpoint, with its card as attribute ``card``."""
+    import torch
+
+    from geoscope.models.earthformer.checkpoints import from_published
+
+    path, weights = model_card.weights_path(), model_card.weights
+    if path is None or weights is None:
+        raise WeightsError(f"{model_card.name} has no weights on its card; choose another model (geoscope models)")
+    kwargs = json.loads((CARDS / weights.kwargs).read_text(encoding="utf-8"))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise WeightsError(
+            f"{path.name} is not a readable PyTorch state dict ({reason}); delete it and run "
+            f"geoscope fetch {model_card.name}"
+        ) from None
+    network = from_published(kwargs, state).to(device)
+    network.card = model_card  # pyright: ignore[reportAttributeAccessIssue]
+    return network

@@ -55,7 +55,9 @@ def nowcast(
     report("loading the model", 0.02)
     runner: Nowcaster = load_model(model, device) if isinstance(model, str) else model
     if not hasattr(runner, "forecast"):
-        raise ConfigError(f"model {model!r} is a bare network, not a nowcaster: see geoscope models for nowcasters")
+        raise ConfigError(
+            f"model {model!r} is a bare network, not a nowcaster: see geoscope models for nowcasters"
+        )
     _check_against_card(runner, past, step, pixel, leads)
     values = runner.forecast(
         np.ascontiguousarray(past.values[-MAX_HISTORY:], dtype=np.float32),
@@ -67,20 +69,26 @@ def nowcast(
     result = _as_field(values, rain, past, step, leads)
     seconds = time.perf_counter() - started
     result.attrs["model"] = runner.card.name
-    result.attrs["run_card"] = json.dumps(_run_card(runner, past, step, pixel, device, seconds), sort_keys=True)
+    result.attrs["run_card"] = json.dumps(
+        _run_card(runner, past, step, pixel, device, seconds), sort_keys=True
+    )
     report("done", 1.0)
     return result
 
 
 def _past_frames(rain: xr.DataArray, issue_time: np.datetime64 | str | None) -> xr.DataArray:
     if rain.dims != ("time", "y", "x"):
-        raise DataError(f"a nowcast needs a field with dimensions (time, y, x), got {rain.dims}; see gs.open_radar")
+        raise DataError(
+            f"a nowcast needs a field with dimensions (time, y, x), got {rain.dims}; see gs.open_radar"
+        )
     past = rain
     if issue_time is not None:
         try:
             wanted = np.datetime64(str(issue_time).removesuffix("Z"), "ns")
         except ValueError:
-            raise ConfigError(f"issue_time={issue_time!r} is not a time: write it as 2018-09-14T05:00") from None
+            raise ConfigError(
+                f"issue_time={issue_time!r} is not a time: write it as 2018-09-14T05:00"
+            ) from None
         times = rain["time"].values.astype("datetime64[ns]")
         match = np.flatnonzero(times == wanted)
         if not len(match):
@@ -90,14 +98,18 @@ def _past_frames(rain: xr.DataArray, issue_time: np.datetime64 | str | None) -> 
             )
         past = rain.isel(time=slice(0, int(match[0]) + 1))
     if not np.isfinite(past.values[-1]).any():
-        raise DataError(f"the frame at {str(past['time'].values[-1])[:16]} UTC has no data: choose another issue time")
+        raise DataError(
+            f"the frame at {str(past['time'].values[-1])[:16]} UTC has no data: choose another issue time"
+        )
     return past
 
 
 def _pixel_size(rain: xr.DataArray) -> tuple[float, float]:
     height, width = grids.pixel_size_km(rain)
     if not (np.isfinite(height) and np.isfinite(width) and height > 0 and width > 0):
-        raise DataError(f"pixel size {height:g} x {width:g} km makes no sense: check the x and y of the field")
+        raise DataError(
+            f"pixel size {height:g} x {width:g} km makes no sense: check the x and y of the field"
+        )
     if max(height, width) > 1.5 * min(height, width):
         raise DataError(
             f"pixels are {height:.3g} x {width:.3g} km, too far from square: reproject the field first, "
@@ -127,7 +139,9 @@ def _check_against_card(runner: Nowcaster, past: xr.DataArray, step: float, pixe
         return
     units = past.attrs.get("units")
     if limits.units and units is not None and units != limits.units:
-        raise DataError(f"{model_card.name} takes {limits.quantity} in {limits.units}, the field is in {units!r}")
+        raise DataError(
+            f"{model_card.name} takes {limits.quantity} in {limits.units}, the field is in {units!r}"
+        )
     for label, value, bounds, unit in (
         ("interval", step, limits.interval_minutes, "minutes"),
         ("pixel size", pixel, limits.pixel_km, "km"),
@@ -145,16 +159,25 @@ def _check_against_card(runner: Nowcaster, past: xr.DataArray, step: float, pixe
     reach = getattr(runner, "max_lead_steps", None)
     if reach is not None and leads > reach(step):
         raise ConfigError(
-            f"lead_steps={leads} is beyond the reach of {model_card.name} at {step:g}-minute frames: at most {reach(step)}"
+            f"lead_steps={leads} is beyond the reach of {model_card.name}: at most {reach(step)} at {step:g}-minute frames"
         )
 
 
-def _as_field(values: np.ndarray, rain: xr.DataArray, past: xr.DataArray, step: float, leads: int) -> xr.DataArray:
+def _as_field(
+    values: np.ndarray, rain: xr.DataArray, past: xr.DataArray, step: float, leads: int
+) -> xr.DataArray:
     issue = past["time"].values[-1].astype("datetime64[ns]")
-    lead_time = (np.arange(1, leads + 1) * round(step * 60)).astype("timedelta64[s]").astype("timedelta64[ns]")
-    coords = {name: coord for name, coord in rain.coords.items() if "time" not in coord.dims and name != "time"}
+    lead_time = (
+        (np.arange(1, leads + 1) * round(step * 60)).astype("timedelta64[s]").astype("timedelta64[ns]")
+    )
+    coords = {
+        name: coord for name, coord in rain.coords.items() if "time" not in coord.dims and name != "time"
+    }
     result = xr.DataArray(
-        np.asarray(values, dtype=np.float32), dims=("time", "y", "x"), coords=coords, name=rain.name or "rain_rate"
+        np.asarray(values, dtype=np.float32),
+        dims=("time", "y", "x"),
+        coords=coords,
+        name=rain.name or "rain_rate",
     )
     result = result.assign_coords(
         time=("time", issue + lead_time), lead_time=("time", lead_time), forecast_reference_time=issue

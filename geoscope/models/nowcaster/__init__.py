@@ -1,0 +1,1 @@
+"""The compact nowcaster: an Earthformer in the frame of the moving rain, with exceedance probabilities as output."""

@@ -1,0 +1,1 @@
+"""Training: windows of storms, recipes, and the tasks that `geoscope train` runs."""

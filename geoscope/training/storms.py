@@ -1,0 +1,234 @@
+"""Storm events and the windows cut from them for training.
+
+An event is one `.npz` file with `rain` (T, H, W) uint16 in hundredths of mm/h, 65535 = no data, row 0 in the north, and
+`meta` (JSON text with `dt_minutes` and `pixel_km`); or anything that `geoscope.open_radar` reads.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geoscope.errors import DataError
+from geoscope.models.nowcaster.forecast import model_stride
+
+NO_DATA = 65535
+
+
+@dataclass(frozen=True)
+class Event:
+    """One storm: ``rain`` (T, H, W) uint16, mm/h x 100 with 65535 = no data; reliable from ``low`` to ``high`` mm/h."""
+
+    name: str
+    rain: np.ndarray
+    interval_minutes: float
+    pixel_km: float
+    low_mm_h: float = 0.0
+    high_mm_h: float = np.inf
+
+    def frames(self, index: np.ndarray | slice, rows: slice, columns: slice) -> np.ndarray:
+        """Rain in mm/h, float32 with NaN, of some frames and a cut of the picture."""
+        raw = self.rain[index, rows, columns]
+        return np.where(raw == NO_DATA, np.float32(np.nan), raw.astype(np.float32) * np.float32(0.01))
+
+
+def read_event(path: Path, censored: dict[str, tuple[float, float]] | None = None) -> Event:
+    """The event in ``path``; ``censored`` maps a prefix of names to the range of mm/h in which they are reliable.
+
+    Raises:
+        DataError: the file is not an event.
+    """
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                rain, meta = archive["rain"], json.loads(str(archive["meta"]))
+            interval, pixel = float(meta["dt_minutes"]), float(meta["pixel_km"])
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path.name} is not an event (expected arrays rain and meta with dt_minutes and pixel_km, "
+                f"got {error}); leave it out of the folder"
+            ) from None
+    else:
+        from geoscope import grids
+        from geoscope.data.radar import open_radar
+
+        field = open_radar(path)
+        interval, pixel = grids.interval_minutes(field), float(np.mean(grids.pixel_size_km(field)))
+        hundredths = np.clip(np.nan_to_num(field.values) * 100, 0, NO_DATA - 1).round().astype(np.uint16)
+        rain = np.where(np.isfinite(field.values), hundredths, np.uint16(NO_DATA))
+    low, high = 0.0, np.inf
+    for prefix, bounds in (censored or {}).items():
+        if path.name.startswith(prefix):
+            low, high = bounds
+    return Event(path.stem, rain, interval, pixel, low, high)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One training case. ``history`` (T, H, W) and ``target`` (L, H, W) are mm/h, NaN = no data or no such frame."""
+
+    history: np.ndarray
+    target: np.ndarray
+    step_minutes: float
+    pixel_km: float
+    low_mm_h: float
+    high_mm_h: float
+
+
+def coarsen(rain: np.ndarray, factor: int) -> np.ndarray:
+    """Block means of (T, H, W) over ``factor`` x ``factor`` pixels; NaN where less than half of a block has data."""
+    if factor == 1:
+        return rain
+    height, width = rain.shape[1] // factor * factor, rain.shape[2] // factor * factor
+    blocks = rain[:, :height, :width].reshape(len(rain), height // factor, factor, width // factor, factor)
+    known = np.isfinite(blocks)
+    count = known.sum(axis=(2, 4))
+    total = np.where(known, blocks, 0.0).sum(axis=(2, 4))
+    return np.where(count * 2 >= factor * factor, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def accumulate(rain: np.ndarray, count: int) -> np.ndarray:
+    """Means of (T, H, W) over each ``count`` following frames; what is left over at the end is dropped."""
+    length = len(rain) // count * count
+    return rain[:length].reshape(-1, count, *rain.shape[1:]).mean(axis=1)
+
+
+@dataclass(frozen=True)
+class WindowRecipe:
+    """How windows are drawn. Shares are probabilities; sizes are in pixels after coarsening."""
+
+    size: int = 128
+    history: int = 5
+    reach: int = 12
+    share_coarse: float = 0.3
+    share_slow: float = 0.15
+    share_accumulated: float = 0.25
+    share_short_history: float = 0.25
+    intensity_jitter: float = 0.15
+
+
+class WindowSampler:
+    """Draws windows at random from events; the same seed and order of calls gives the same windows."""
+
+    def __init__(self, events: list[Event], recipe: WindowRecipe, seed: int) -> None:
+        if not events:
+            raise DataError("no events to train on: the folder holds none, or all of them are held out")
+        self.events, self.recipe = events, recipe
+        self.random = np.random.default_rng(seed)
+        sizes = np.array([event.rain.size for event in events], dtype=np.float64)
+        self.weights = np.sqrt(sizes) / np.sqrt(sizes).sum()
+
+    def draw_leads(self, count: int) -> list[float]:
+        """``count`` rising leads in model steps, whole and half, the first half of the reach the likelier."""
+        choices = np.arange(1, 2 * self.recipe.reach + 1) / 2
+        weights = np.where(choices % 1 == 0, 1.0, 0.3) * np.where(choices <= self.recipe.reach / 2, 1.0, 0.4)
+        drawn = self.random.choice(choices, size=count, replace=False, p=weights / weights.sum())
+        return sorted(float(lead) for lead in drawn)
+
+    def draw(self, leads: list[float]) -> Window:
+        """One window with targets at ``leads``; events too short or too small for the drawn scale are drawn again."""
+        for _ in range(1000):
+            window = self._attempt(self.events[self.random.choice(len(self.events), p=self.weights)], leads)
+            if window is not None:
+                return window
+        raise DataError(
+            f"none of the {len(self.events)} events is long and large enough for a training window"
+        )
+
+    def _attempt(self, event: Event, leads: list[float]) -> Window | None:
+        random, recipe = self.random, self.recipe
+        factor = self._spatial_factor(event)
+        side = recipe.size * factor
+        if min(event.rain.shape[1:]) < side // 2:
+            return None
+        total = 1
+        if random.random() < recipe.share_accumulated:
+            total = int(random.choice([30, 60]) // event.interval_minutes)
+        total = max(1, total)
+        interval = event.interval_minutes * total
+        stride = model_stride(interval)
+        if total == 1 and random.random() < recipe.share_slow:
+            stride *= int(random.choice([2, 3]))
+        history = recipe.history
+        if random.random() < recipe.share_short_history or total > 1:
+            history = int(random.integers(2, recipe.history + 1))
+        needed = ((history - 1) * stride + 1 + stride) * total
+        if len(event.rain) < needed:
+            return None
+        offset = int(random.integers(0, len(event.rain) - needed + 1))
+        reach = (history - 1) * stride + 1 + recipe.reach * stride
+        last = min(len(event.rain), offset + reach * total)
+        rows, columns = self._place(event, offset + ((history - 1) * stride + 1) * total - 1, side)
+        return self._cut(event, slice(offset, last), rows, columns, factor, total, stride, history, leads)
+
+    def _spatial_factor(self, event: Event) -> int:
+        if self.random.random() >= self.recipe.share_coarse:
+            return 1
+        largest = min(
+            int(10 / event.pixel_km), min(event.rain.shape[1:]) * 4 // (3 * self.recipe.size) + 1, 8
+        )
+        return int(self.random.integers(1, max(largest, 1) + 1))
+
+    def _place(self, event: Event, issue: int, side: int) -> tuple[slice, slice]:
+        """A place for the window, the wetter of a few the likelier."""
+        height, width = event.rain.shape[1:]
+        frame = event.rain[issue]
+        places, wet = [], []
+        for _ in range(4):
+            row = int(self.random.integers(0, max(height - side, 0) + 1))
+            column = int(self.random.integers(0, max(width - side, 0) + 1))
+            cut = (slice(row, row + side), slice(column, column + side))
+            values = frame[cut][::4, ::4]
+            places.append(cut)
+            wet.append(0.05 + float(np.where(values == NO_DATA, 0, np.minimum(values, 2000)).mean()) / 100.0)
+        chances = np.array(wet) / np.sum(wet)
+        return places[int(self.random.choice(len(places), p=chances))]
+
+    def _cut(
+        self,
+        event: Event,
+        time: slice,
+        rows: slice,
+        columns: slice,
+        factor: int,
+        total: int,
+        stride: int,
+        history: int,
+        leads: list[float],
+    ) -> Window | None:
+        random, recipe = self.random, self.recipe
+        rain = event.frames(time, rows, columns)
+        if total > 1:
+            rain = accumulate(rain, total)
+        issue = (history - 1) * stride
+        ahead = issue + np.array(leads) * stride
+        exists = (ahead % 1 == 0) & (ahead < len(rain))
+        if not exists.any():
+            return None
+        kept = np.concatenate((np.arange(0, issue + 1, stride), ahead[exists].astype(int)))
+        rain = coarsen(rain[kept], factor)
+        if not np.isfinite(rain[history - 1]).mean() > 0.3:
+            return None
+        rain = rain * np.float32(np.exp(recipe.intensity_jitter * random.standard_normal()))
+        rain = _square(_turn(rain, int(random.integers(8))), recipe.size)
+        past = np.full((recipe.history, recipe.size, recipe.size), np.nan, dtype=np.float32)
+        past[recipe.history - history :] = rain[:history]
+        target = np.full((len(leads), recipe.size, recipe.size), np.nan, dtype=np.float32)
+        target[exists] = rain[history:]
+        step = stride * total * event.interval_minutes
+        return Window(past, target, step, event.pixel_km * factor, event.low_mm_h, event.high_mm_h)
+
+
+def _turn(rain: np.ndarray, symmetry: int) -> np.ndarray:
+    """One of the eight symmetries of the square."""
+    turned = np.rot90(rain, symmetry % 4, axes=(1, 2))
+    return turned[:, :, ::-1] if symmetry >= 4 else turned
+
+
+def _square(rain: np.ndarray, size: int) -> np.ndarray:
+    """Cut or fill with NaN to ``size`` x ``size``."""
+    result = np.full((len(rain), size, size), np.nan, dtype=np.float32)
+    height, width = min(size, rain.shape[1]), min(size, rain.shape[2])
+    result[:, :height, :width] = rain[:, :height, :width]
+    return result
