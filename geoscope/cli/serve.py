@@ -52,9 +52,11 @@ def serve(
 
 
 def list_apps() -> dict[str, Path]:
-    """The apps by name: those in the installed package, else those in the repository beside it."""
+    """The apps by name: those in the installed package, else those of the repository around it."""
     package = Path(geoscope.__file__).parent
-    folder = next((f for f in (package / "_apps", package.parent / "apps") if f.is_dir()), package / "_apps")
+    folder = package / "_apps"
+    if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
+        folder = package.parent / "apps"
     return {path.stem: path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_")}
 
 

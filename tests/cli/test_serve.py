@@ -59,6 +59,13 @@ def test_an_installed_package_carries_its_apps(tmp_path, monkeypatch):
     assert serve.list_apps() == {"tides": tmp_path / "geoscope" / "_apps" / "tides.py"}
 
 
+def test_a_folder_called_apps_beside_an_installed_package_is_not_ours(tmp_path, monkeypatch):
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps" / "other.py").touch()
+    monkeypatch.setattr("geoscope.__file__", str(tmp_path / "geoscope" / "__init__.py"))
+    assert serve.list_apps() == {}
+
+
 def test_an_unknown_app_is_refused(refused, launched):
     assert "APP 'tides' is not known; there are" in refused("serve", "tides")
     assert launched == []
