@@ -1,0 +1,144 @@
+"""The tab that gives the forecast away as a file."""
+
+import html
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import panel_material_ui as pmui
+
+from geoscope.errors import GeoscopeError
+from geoscope.inference.jobs import JobRunner, Progress
+from geoscope.ui.exports import FORMATS, Maker, check_size, make_file, needs, series_csv
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_state import NowcastState
+from geoscope.ui.panes import Problem, html_pane, set_html
+from geoscope.ui.point_tab import PointTab
+
+_CSS = """
+:host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
+p { margin: 4px 0; max-width: 76ch; }
+"""
+WHAT = {"Forecast": "forecast", "Persistence": "persistence", "Extrapolation": "extrapolation", "Observed": "observed"}
+
+
+class ExportTab:
+    """Choose what and how, prepare, download. `close` removes the files of the session."""
+
+    def __init__(self, state: NowcastState, desk: NowcastDesk, point: PointTab, notify: Any = None) -> None:
+        self.state, self.desk, self._point = state, desk, point
+        self._folder = Path(tempfile.mkdtemp(prefix="geoscope-export-"))
+        self._runner = JobRunner(notify)
+        self._what = pmui.Select(label="Field", options=WHAT, value="forecast", size="small", width=180, margin=8)
+        self._kind = pmui.Select(label="Format", options=FORMATS, value="nc", size="small", width=280, margin=8)
+        self._make = pmui.Button(
+            label="Prepare file", icon="file_present", on_click=lambda event: self.prepare(), margin=8
+        )
+        self._give = pmui.FileDownload(
+            label="Download", auto=True, embed=False, disabled=True, margin=8, variant="outlined"
+        )
+        self._text = html_pane(_CSS, margin=(0, 12))
+        self._problem = Problem()
+        self.view = pmui.Column(
+            pmui.FlexBox(self._what, self._kind, self._make, self._give, align_items="center", sizing_mode="stretch_width"),
+            self._problem.view,
+            self._text,
+            sizing_mode="stretch_width",
+            min_height=420,
+        )
+        for widget in (self._what, self._kind):
+            widget.param.watch(lambda *events: self._start_over(), "value")
+        desk.param.watch(lambda *events: self._start_over(), ["run", "field"])
+        state.param.watch(lambda *events: self._start_over(), ["point", "area"])
+        self._start_over()
+
+    def close(self) -> None:
+        """Stop, and remove the files that were made."""
+        self._runner.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_over(self) -> None:
+        self._runner.cancel()
+        self._what.disabled = self._kind.value == "csv"
+        self._give.param.update(disabled=True, file=None, label="Download")
+        self._make.loading = False
+        missing = needs(self._kind.value, self.desk.run is not None, self._point.series() is not None)
+        self._make.disabled = bool(missing)
+        self._problem.show("")
+        hint = missing or (
+            "The file carries its units, times in UTC, credit and the run card: model, hash of the weights, hash of the "
+            "input, versions and time."
+        )
+        set_html(self._text, f"<p>{html.escape(hint)}</p>")
+
+    def prepare(self) -> None:
+        """Make the file in the background; the download button then gives it."""
+        maker = self._maker()
+        if maker is None:
+            return
+        self._problem.show("")
+        self._make.loading = True
+        self._runner.submit(
+            lambda progress: check_size(maker(progress)),
+            on_progress=self._tell,
+            on_done=self._made,
+            on_failed=self._failed,
+        )
+
+    def _maker(self) -> Maker | None:
+        run, kind, field = self.desk.run, self._kind.value, self.desk.field
+        if kind == "csv":
+            content = self._point.series()
+            if content is None:
+                return None
+            card = run.forecast.attrs.get("run_card", "{}") if run is not None else "{}"
+            text = series_csv(content, card, content.place)
+            return lambda progress: self._write(f"{self._name('series')}.csv", text)
+        if run is None or field is None:
+            return None
+        what = self._what.value
+        fields = {"forecast": run.forecast, **run.baselines}
+        if what == "observed":
+            last = field.frames if self.state.shows_truth else self.state.issue_index + 1
+            content = field.rain.isel(time=slice(0, last))
+            frame = min(self.state.frame_index, last - 1)
+        elif what in fields:
+            content = fields[what]
+            frame = int(np.clip(self.state.frame_index - run.request.issue_index - 1, 0, len(content) - 1))
+        else:
+            self._problem.show(f"This run has no {what}: choose another field.", "warning")
+            return None
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        return lambda progress: make_file(content, kind, folder, self._name(what), progress, frame)
+
+    def _name(self, what: str) -> str:
+        field, run = self.desk.field, self.desk.run
+        issue = field.time_at(run.request.issue_index if run is not None else self.state.issue_index)
+        stamp = str(issue)[:16].replace(":", "").replace("-", "")
+        name = what if what != "forecast" or run is None else run.request.model
+        return f"{field.source.partition(':')[2][:60]}-{name}-{stamp}Z"
+
+    def _write(self, name: str, text: str) -> Path:
+        path = Path(tempfile.mkdtemp(dir=self._folder)) / name.replace("/", "-")
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def _tell(self, progress: Progress) -> None:
+        set_html(self._text, f"<p role=status>{html.escape(progress.stage)} · {100 * progress.fraction:.0f} %</p>")
+
+    def _made(self, path: Path) -> None:
+        size = path.stat().st_size
+        in_words = f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size / 1e3:.1f} kB"
+        self._make.loading = False
+        self._give.param.update(
+            file=str(path), filename=path.name, disabled=False, label=f"Download {path.name} ({in_words})"
+        )
+        set_html(self._text, f"<p role=status>{html.escape(path.name)} is ready.</p>")
+
+    def _failed(self, fault: Exception) -> None:
+        self._make.loading = False
+        text = str(fault) if isinstance(fault, GeoscopeError) else f"The file could not be made: {type(fault).__name__}."
+        self._problem.show(" ".join(text.split()))
+        set_html(self._text, "")

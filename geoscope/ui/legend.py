@@ -1,0 +1,88 @@
+"""Colour bars and the legend as HTML: sharp at every size, readable by a screen reader, in the colours of the theme."""
+
+import html
+
+import numpy as np
+
+from geoscope.viz.colours import DRY, FIRST, NO_DATA, ColourScale
+
+MOST_LABELS = 15
+
+CSS = """
+:host { font: 11px/13px Roboto, sans-serif; color: var(--panel-on-background-color); }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start; padding: 2px 0; }
+.scale { flex: 1 1 300px; min-width: 0; max-width: 620px; }
+.scale.difference { flex: 1 1 230px; max-width: 420px; }
+.name { white-space: nowrap; margin-bottom: 2px; }
+.bar { display: flex; height: 12px; border: 1px solid #8888; border-radius: 2px; overflow: hidden; }
+.bar i { flex: 1; }
+.labels { position: relative; height: 13px; }
+.labels span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
+.swatches { display: flex; gap: 12px; padding-top: 15px; white-space: nowrap; }
+.swatch i { display: inline-block; width: 16px; height: 12px; margin-right: 4px; vertical-align: -2px;
+  border: 1px solid #8888; border-radius: 2px; }
+"""
+
+
+def legend_html(scale: ColourScale, difference: ColourScale | None, theme: str, land: str) -> str:
+    """The shared bar of the maps, the bar of the difference where it is shown, and the special classes."""
+    bars = _bar(scale, theme, "")
+    if difference is not None:
+        bars += _bar(difference, theme, "difference")
+    return f'<div class="legend">{bars}{_swatches(scale, theme, land)}</div>'
+
+
+def _bar(scale: ColourScale, theme: str, kind: str) -> str:
+    colours = scale.hex_colours(theme)
+    cells = "".join(f'<i style="background:{colour}"></i>' for colour in colours)
+    places = _label_places(scale, len(colours))
+    labels = "".join(f'<span style="left:{left:.2f}%">{html.escape(text)}</span>' for left, text in places)
+    title = html.escape(scale.title)
+    return (
+        f'<div class="scale {kind}" role="img" aria-label="colour scale: {title}"><div class="name">{title}</div>'
+        f'<div class="bar">{cells}</div><div class="labels">{labels}</div></div>'
+    )
+
+
+def _label_places(scale: ColourScale, cells: int) -> list[tuple[float, str]]:
+    """Where the numbers stand, in per cent of the bar: each at the edge that it names."""
+    edges = np.asarray(scale.edges)
+    if scale.kind == "diverging":
+        middle = len(edges) // 2
+        numbers = [index for index in range(len(edges)) if index % 2 == (0 if index >= middle else 1)]
+        # The bins on both sides of "no difference" touch in the bar: the two inner edges share one place.
+        return [
+            (100.0 * (index + 1 if index < middle else index) / cells, scale.labels()[index])
+            for index in numbers
+            if 0 < index < len(edges) - 1
+        ]
+    if len(edges) <= MOST_LABELS:
+        return [(100.0 * index / cells, text) for index, text in enumerate(scale.labels()) if index > 0]
+    wanted = [value for value in _ROUND if edges[0] < value < edges[-1]] or list(edges[1::16])
+    return [(100.0 * float(np.interp(value, edges, np.arange(len(edges)))) / cells, f"{value:g}") for value in wanted]
+
+
+_ROUND = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+def _swatches(scale: ColourScale, theme: str, land: str) -> str:
+    palette = scale.palette(theme)
+    dry = _css(palette[DRY])
+    grey = _css(palette[NO_DATA])
+    line = "#0008" if theme == "light" else "#fffa"
+    below = html.escape(f"below {scale.edges[0]:g}") if scale.edges[0] > 0 else "low"
+    looks = (
+        (f"background:linear-gradient({dry},{dry}),{land}", f"dry ({below})"),
+        (f"background:repeating-linear-gradient(135deg,{line} 0 2px,{grey} 2px 6px)", "no data"),
+        (f"background:{land}", "outside"),
+    )
+    marks = "".join(f'<span class="swatch"><i style="{look}"></i>{text}</span>' for look, text in looks)
+    return f'<div class="swatches">{marks}</div>'
+
+
+def _css(colour: np.ndarray) -> str:
+    red, green, blue, alpha = (int(part) for part in colour)
+    return f"rgba({red},{green},{blue},{alpha / 255:.2f})"
+
+
+assert FIRST == 3  # the swatches name every special class

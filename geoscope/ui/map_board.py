@@ -1,0 +1,296 @@
+"""The middle of the nowcast page: tools, three linked maps with their captions, legend, cursor readout and credit."""
+
+import html
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from geoscope.ui.legend import CSS as LEGEND_CSS
+from geoscope.ui.legend import legend_html
+from geoscope.ui.linked_maps import LinkedMaps
+from geoscope.ui.map_layers import map_layers
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, when
+from geoscope.ui.nowcast_state import SCALES, THIRD_MAPS, NowcastState
+from geoscope.ui.pictures import Pictures
+from geoscope.viz.basemap import CREDIT, LOOKS
+from geoscope.viz.colours import ColourScale, scale_for
+
+DIM = 0.45  # of the opacity, for a frame that stands in for another
+
+_GRID = """
+:host { display: grid !important; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 6px; flex: none !important;
+  box-sizing: border-box; padding: 0 8px; }
+@media (max-width: 820px) { :host { grid-template-columns: minmax(0, 1fr); } }
+"""
+_CELL = """
+:host { position: relative; min-width: 0; width: 100%; height: clamp(320px, calc(100vh - 330px), 1100px); }
+@media (max-width: 820px) { :host { height: clamp(280px, 62vh, 460px); } }
+"""
+_CAPTION = """
+:host { position: absolute !important; top: 0; left: 0; right: 0; z-index: 2; pointer-events: none; }
+.caption { display: flex; justify-content: space-between; gap: 8px; padding: 4px 8px; font: 12px/16px Roboto, sans-serif;
+  background: color-mix(in srgb, var(--panel-surface-color) 86%, transparent); color: var(--panel-on-surface-color); }
+.caption b { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.caption span { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.caption em { font-style: normal; opacity: .75; }
+"""
+_NOTE = """
+:host { position: absolute !important; left: 0; right: 0; bottom: 44px; z-index: 2; pointer-events: none; text-align: center; }
+.note { display: inline-block; padding: 4px 10px; border-radius: 4px; font: 12px/16px Roboto, sans-serif;
+  background: color-mix(in srgb, var(--panel-surface-color) 92%, transparent); color: var(--panel-on-surface-color);
+  box-shadow: 0 0 2px #0006; }
+.note.stale { border-left: 4px solid #d98324; }
+"""
+_READOUT = """
+.readout { font: 12px/18px Roboto, sans-serif; font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap;
+  justify-content: space-between; gap: 0 16px; color: var(--panel-on-background-color); min-height: 18px; }
+.readout .values b { font-weight: 500; }
+.readout .credit { opacity: .8; }
+"""
+
+
+class MapBoard:
+    """Draws what `map_frames` says. `view` is the panel object; `refresh` draws the frame of the state."""
+
+    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
+        self.state, self.desk = state, desk
+        self.theme = "light"
+        self._pictures = Pictures()
+        self._frames: dict[str, MapFrame] = {}
+        self._cursor: tuple[float, float] | None = None
+        self._scales: dict[str, tuple[ColourScale, ColourScale]] = {}
+        self.maps = LinkedMaps(MAPS, self._cursor_moved, self._point_chosen, self._area_chosen)
+        self._captions = {name: _html(_CAPTION, sizing_mode="stretch_width") for name in MAPS}
+        self._notes = {name: _html(_NOTE, sizing_mode="stretch_width") for name in MAPS}
+        self._plots = {
+            name: pn.pane.Bokeh(plot, sizing_mode="stretch_both", margin=0) for name, plot in self.maps.figures.items()
+        }
+        self._reveal = pmui.Button(
+            label="Show what happened",
+            size="small",
+            variant="contained",
+            visible=False,
+            on_click=lambda event: state.param.update(shows_truth=True),
+            styles={"position": "absolute", "bottom": "72px", "left": "50%", "transform": "translateX(-50%)"},
+            stylesheets=[":host{z-index:3}"],
+        )
+        self._legend = _html(LEGEND_CSS, margin=(2, 8, 0, 8), sizing_mode="stretch_width")
+        self._readout = _html(_READOUT, margin=(0, 8), sizing_mode="stretch_width")
+        self.tools = self._make_tools()
+        self.view = pmui.Column(
+            self.tools, self._make_cells(), self._legend, self._readout, sizing_mode="stretch_width", margin=0
+        )
+        self._watch()
+        self.set_theme("light")
+
+    # What is drawn
+
+    def set_theme(self, theme: str) -> None:
+        """Draw in "light" or "dark" colours."""
+        self.theme = theme
+        look = LOOKS[theme]
+        self.maps.set_inks(
+            {
+                "land": look.land,
+                "sea": look.sea,
+                "coast": look.coast,
+                "borders": look.border,
+                "graticule": look.graticule,
+                "edge": look.coast,
+                "text": look.text,
+            }
+        )
+        self._colour()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the three maps, their captions and the readout at the state's frame."""
+        state, desk = self.state, self.desk
+        self._frames = map_frames(desk, state.frame_index)
+        time, lead = when(desk, state.frame_index)
+        for name, frame in self._frames.items():
+            self._draw(name, frame, time, lead)
+        self._reveal.visible = self._frames["observed"].offers_truth
+        self._write_readout()
+
+    def _draw(self, name: str, frame: MapFrame, time: str, lead: str) -> None:
+        picture = None
+        if frame.values is not None and self.desk.field is not None:
+            scale = self._scale(frame)
+            picture = self._pictures.of(frame.values, frame.identity, self.desk.field.table, scale)
+        self.maps.show(name, picture, self.state.opacity * (DIM if frame.is_dim else 1.0))
+        _set(
+            self._captions[name],
+            f'<div class="caption"><b>{html.escape(frame.title)}</b>'
+            f"<span>{html.escape(time)} <em>{html.escape(lead)}</em></span></div>",
+        )
+        stale = " stale" if frame.is_dim else ""
+        _set(self._notes[name], f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "")
+        greyed = {"filter": "grayscale(0.9)"} if frame.is_dim else {}
+        if self._plots[name].styles != greyed:
+            self._plots[name].styles = greyed
+
+    def _scale(self, frame: MapFrame) -> ColourScale:
+        return self._field_scales()[1 if frame.is_difference else 0]
+
+    def _field_scales(self) -> tuple[ColourScale, ColourScale]:
+        kind = self.state.scale
+        if kind not in self._scales and self.desk.field is not None:
+            rain = self.desk.field.rain
+            self._scales[kind] = (scale_for(rain, kind), scale_for(rain, "diverging"))
+        return self._scales[kind]
+
+    def _colour(self) -> None:
+        if self.desk.field is None:
+            _set(self._legend, "")
+            return
+        scale, difference = self._field_scales()
+        shows_difference = self.state.third_map == "difference"
+        for name in MAPS:
+            is_difference = name == "third" and shows_difference
+            self.maps.set_palette(name, difference if is_difference else scale, self.theme)
+        land = LOOKS[self.theme].land
+        _set(self._legend, legend_html(scale, difference if shows_difference else None, self.theme, land))
+
+    def _write_readout(self) -> None:
+        field = self.desk.field
+        if field is None:
+            _set(self._readout, "")
+            return
+        texts = ["Point at a map to read its values."]
+        if self._cursor is not None:
+            texts = [say_place(field, *self._cursor)]
+            pixel = field.table.pixel_at(*self._cursor)
+            names = {"observed": "observed", "forecast": "forecast", "third": self.state.third_map}
+            for name, frame in self._frames.items():
+                texts.append(f"{names[name]} {self._say_value(frame, pixel)}")
+        credit = f"{field.credit} · {CREDIT}"
+        if field.is_simulated:
+            credit = f"SIMULATED · {credit}"
+        _set(
+            self._readout,
+            f'<div class="readout"><span class="values">{" · ".join(html.escape(text) for text in texts)}</span>'
+            f'<span class="credit">{html.escape(credit)}</span></div>',
+        )
+
+    def _say_value(self, frame: MapFrame, pixel: tuple[int, int] | None) -> str:
+        if pixel is None:
+            return "outside"
+        if frame.values is None:
+            return "–"
+        value = float(frame.values[pixel])
+        if value != value:
+            return "no data"
+        text = f"{value:+.1f}" if frame.is_difference else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+        old = " (old)" if frame.is_dim else ""
+        return f"{text} {self.desk.field.units}{old}"
+
+    def remember_view(self) -> None:
+        """Take the edges of the maps into the state, or None when they show the whole field as it opens."""
+        x0, y0, x1, y1 = view = self.maps.view
+        home = self.maps.home
+        width, height = home[2] - home[0], home[3] - home[1]
+        is_home = (
+            abs((x0 + x1) - (home[0] + home[2])) < 0.02 * width
+            and abs((y0 + y1) - (home[1] + home[3])) < 0.02 * height
+            and min(abs((x1 - x0) / width - 1), abs((y1 - y0) / height - 1)) < 0.02
+        )
+        self.state.view = None if is_home else tuple(round(edge) for edge in view)
+
+    # What the user did
+
+    def _cursor_moved(self, x: float | None, y: float | None) -> None:
+        self._cursor = None if x is None or y is None else (x, y)
+        self._write_readout()
+
+    def _point_chosen(self, x: float, y: float) -> None:
+        field = self.desk.field
+        if field is not None and field.table.pixel_at(x, y) is not None:
+            self.state.point = (x, y)
+
+    def _area_chosen(self, corners: tuple[tuple[float, float], ...]) -> None:
+        self.state.area = corners
+
+    # How it is made
+
+    def _watch(self) -> None:
+        state, desk = self.state, self.desk
+        desk.param.watch(lambda *events: self._field_changed(), "field")
+        desk.param.watch(lambda *events: self.refresh(), ["run", "is_running"])
+        state.param.watch(
+            lambda *events: self.refresh(),
+            ["frame_index", "issue_index", "shows_truth", "opacity", "model", "lead_steps", "device"],
+        )
+        state.param.watch(lambda *events: (self._colour(), self.refresh()), ["third_map", "scale"])
+        state.param.watch(lambda event: self.maps.mark_point(event.new), "point")
+        state.param.watch(lambda event: self.maps.mark_area(event.new), "area")
+
+    def _field_changed(self) -> None:
+        field = self.desk.field
+        self._pictures.clear()
+        self._scales.clear()
+        if field is not None:
+            self.maps.set_field(field.table, map_layers(field.table), self.state.view)
+            self.maps.mark_point(self.state.point)
+            self.maps.mark_area(self.state.area)
+        self._colour()
+        self.refresh()
+
+    def _make_cells(self) -> pn.Column:
+        cells = []
+        for name in MAPS:
+            parts: list[Any] = [self._plots[name], self._captions[name], self._notes[name]]
+            if name == "observed":
+                parts.append(self._reveal)
+            cells.append(pn.Column(*parts, margin=0, stylesheets=[_CELL], css_classes=[f"map-{name}"]))
+        return pn.Column(*cells, margin=0, sizing_mode="stretch_width", stylesheets=[_GRID])
+
+    def _make_tools(self) -> pmui.FlexBox:
+        state, maps = self.state, self.maps
+        mode = pmui.RadioButtonGroup(
+            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"}, value="pan", size="small", margin=(4, 8, 4, 0)
+        )
+        mode.param.watch(lambda event: maps.set_mode(event.new), "value")
+        third = pmui.Select.from_param(
+            state.param.third_map, options={v: k for k, v in THIRD_MAPS.items()}, label="Third map", **_SMALL
+        )
+        scale = pmui.Select.from_param(
+            state.param.scale, options={v: k for k, v in SCALES.items()}, label="Colours", **_SMALL
+        )
+        opacity = pmui.FloatSlider.from_param(
+            state.param.opacity, label="Opacity", step=0.05, width=120, margin=(0, 8), size="small"
+        )
+        return pmui.FlexBox(
+            mode,
+            _icon("zoom_in", "Zoom in", lambda event: maps.zoom(0.5)),
+            _icon("zoom_out", "Zoom out", lambda event: maps.zoom(2.0)),
+            _icon("fit_screen", "Show the whole field", lambda event: maps.go_to(maps.home)),
+            _icon("layers_clear", "Remove point and area", lambda event: state.param.update(point=None, area=None)),
+            pn.Spacer(styles={"flex": "1 1 auto"}, height=1),
+            third,
+            scale,
+            opacity,
+            align_items="center",
+            sizing_mode="stretch_width",
+            margin=(4, 8, 2, 8),
+        )
+
+
+_SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (6, 4)}
+
+
+def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
+    return pmui.IconButton(
+        icon=icon, description=description, on_click=on_click, size="small", margin=0, color="default"
+    )
+
+
+def _html(css: str, **options: Any) -> pn.pane.HTML:
+    return pn.pane.HTML("", stylesheets=[css], **{"margin": 0, **options})
+
+
+def _set(pane: pn.pane.HTML, text: str) -> None:
+    if pane.object != text:
+        pane.object = text

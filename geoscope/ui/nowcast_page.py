@@ -1,0 +1,160 @@
+"""The nowcast page: state, desk and views put together for one session."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+import geoscope as gs
+from geoscope.ui.data_step import DataStep
+from geoscope.ui.export_tab import ExportTab
+from geoscope.ui.map_board import MapBoard
+from geoscope.ui.nowcast_desk import NowcastDesk, nowcast_models
+from geoscope.ui.nowcast_state import DEFAULT_SOURCE, TABS, NowcastState
+from geoscope.ui.panes import Problem
+from geoscope.ui.player import Player
+from geoscope.ui.point_tab import PointTab
+from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, best_model
+from geoscope.ui.shell import Shell, step
+from geoscope.ui.uploads import UploadLimits, UploadReceiver
+from geoscope.ui.verification_tab import VerificationTab
+
+TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model card", "export": "Export"}
+MILLISECONDS_TO_SETTLE = 600  # before a change is written into the address
+
+
+class NowcastPage:
+    """One user's page. `shell.page` is what is served; `close` ends the session's work."""
+
+    def __init__(
+        self, pages: Sequence[str] = ("nowcast",), query: dict[str, Any] | None = None, limits: UploadLimits | None = None
+    ) -> None:
+        notify = _notifier()
+        cards = nowcast_models()
+        self.state = NowcastState(model=best_model(cards))
+        complaints = self.state.read_address(query or {})
+        self.receiver = UploadReceiver(limits)
+        self.desk = NowcastDesk(self.state, notify)
+        self.board = MapBoard(self.state, self.desk)
+        self.player = Player(self.state, self.desk)
+        data = DataStep(self.state, self.desk, self.receiver)
+        steps = [
+            step(1, "Data", *data.content),
+            step(2, "Time", *TimeStep(self.state, self.desk).content),
+            step(3, "Model", *ModelStep(self.state, self.desk, cards).content),
+            step(4, "Run", *RunStep(self.state, self.desk).content),
+        ]
+        self.point = PointTab(self.state, self.desk)
+        self.export = ExportTab(self.state, self.desk, self.point, notify)
+        self._complaint = Problem()
+        self._complaint.show(" ".join(complaints), "warning")
+        main = [
+            pmui.Column(
+                self._complaint.view,
+                self.board.view,
+                self.player.view,
+                self._make_tabs(),
+                sizing_mode="stretch_width",
+                margin=0,
+            )
+        ]
+        self.shell = Shell("nowcast", pages, steps, main, self.player.keys, self.board.set_theme)
+        self._open_first()
+
+    def close(self) -> None:
+        """End all work and remove the session's files."""
+        self.state.is_playing = False
+        self.desk.close()
+        self.export.close()
+        self.receiver.close()
+
+    def _open_first(self) -> None:
+        """What the address asks for, else the first sample at once; then its forecast, in the background."""
+        source = self.state.source
+        self.desk.param.watch(lambda *events: self._field_came(), "field")
+        if source.startswith("upload:"):
+            self._complaint.show("The link speaks of an uploaded file that is not here: drop it again (step 1).", "warning")
+            self.state.source = source = DEFAULT_SOURCE
+        if source == DEFAULT_SOURCE:
+            self.desk.open_now(source)
+        else:
+            self.desk.read(source, then_use=True)
+
+    def _field_came(self) -> None:
+        if self.desk.field is not None and self.desk.run is None and not self.desk.is_running:
+            self.desk.start()
+
+    def _make_tabs(self) -> pmui.Tabs:
+        card = pn.pane.Markdown(self._card_text(), margin=(8, 16), sizing_mode="stretch_width", min_height=420)
+        self.state.param.watch(lambda *events: card.param.update(object=self._card_text()), "model")
+        views = {
+            "verification": VerificationTab(self.state, self.desk).view,
+            "point": self.point.view,
+            "card": card,
+            "export": self.export.view,
+        }
+        tabs = pmui.Tabs(
+            *((TAB_TITLES[name], views[name]) for name in TABS),
+            active=TABS.index(self.state.tab),
+            sizing_mode="stretch_width",
+            margin=(0, 8, 24, 8),
+        )
+        tabs.param.watch(lambda event: self.state.param.update(tab=TABS[event.new]), "active")
+        return tabs
+
+    def _card_text(self) -> str:
+        cards = {card.name: card for card in gs.list_models(task="nowcast")}
+        name = self.state.model
+        return cards[name].to_markdown() if name in cards else f"There is no model card for {name}."
+
+
+def _notifier() -> Callable[[Callable[[], None]], Any]:
+    """How work in other threads reaches the page: on the thread of its document, or directly without one."""
+    document = pn.state.curdoc
+    if document is None or document.session_context is None:
+        return lambda call: call()
+    return lambda call: document.add_next_tick_callback(call)
+
+
+def serve_nowcast(pages: Sequence[str] = ("nowcast",)) -> NowcastPage:
+    """Make the page of this session, read and write its address, and mark it servable."""
+    pn.extension(notifications=False)
+    location = pn.state.location
+    page = NowcastPage(pages, dict(location.query_params) if location is not None else {})
+    if location is not None:
+        _write_address(page, location)
+    pn.state.on_session_destroyed(lambda context: page.close())
+    page.shell.page.servable()
+    return page
+
+
+def _write_address(page: NowcastPage, location: Any) -> None:
+    """Keep the address in step with the state, when it has been still for a moment: each change is a history entry."""
+    pending: list[Any] = []
+    document = pn.state.curdoc
+
+    def write() -> None:
+        pending.clear()
+        query = page.state.address()
+        if page.state.is_playing or page.desk.field is None:
+            return
+        if {key: str(value) for key, value in location.query_params.items() if value is not None} != query:
+            location.search = "?" + "&".join(f"{key}={_quoted(value)}" for key, value in query.items())
+
+    def settle(*events: Any) -> None:
+        if document is None:
+            return
+        if pending:
+            document.remove_timeout_callback(pending.pop())
+        pending.append(document.add_timeout_callback(write, MILLISECONDS_TO_SETTLE))
+
+    page.state.param.watch(settle, [*NowcastState.IN_ADDRESS, "is_playing"])
+    for bounds in (page.board.maps.x_range, page.board.maps.y_range):
+        bounds.on_change("end", lambda attr, old, new: page.board.remember_view())
+
+
+def _quoted(value: str) -> str:
+    from urllib.parse import quote
+
+    return quote(value, safe=",:.-")

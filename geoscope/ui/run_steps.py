@@ -1,0 +1,165 @@
+"""Steps 2 to 4 of the nowcast page: issue time, model and lead, run and cancel with progress."""
+
+import html
+from typing import Any
+
+import numpy as np
+import panel_material_ui as pmui
+
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_state import NowcastState
+from geoscope.ui.open_field import say_duration, say_time
+from geoscope.ui.panes import Problem, html_pane, set_html
+
+MOST_LEADS = 24
+_FULL: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (5, 12), "size": "small"}
+_STAGE_CSS = """
+div { font: 12px/16px Roboto, sans-serif; min-height: 32px; color: var(--panel-on-surface-color);
+  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+"""
+
+
+class TimeStep:
+    """Step 2: the issue time, and whether later frames are shown."""
+
+    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
+        self.state, self.desk = state, desk
+        self._issue = pmui.Select(label="Issue time", options={"–": 0}, value=0, **_FULL)
+        self._truth = pmui.Switch.from_param(
+            state.param.shows_truth, label="Show what happened later", margin=(2, 12), size="small"
+        )
+        self.content = [self._issue, self._truth]
+        desk.param.watch(lambda *events: self._fill(), "field")
+        state.param.watch(lambda *events: self._follow(), "issue_index")
+        self._issue.param.watch(self._chosen, "value")
+        self._fill()
+
+    def _fill(self) -> None:
+        field = self.desk.field
+        if field is not None:
+            options = {say_time(time): index for index, time in enumerate(field.times)}
+            self._issue.param.update(options=options, value=self.state.issue_index)
+
+    def _follow(self) -> None:
+        if self.state.issue_index in self._issue.options.values():
+            self._issue.value = self.state.issue_index
+
+    def _chosen(self, event: Any) -> None:
+        if event.new is not None and self.desk.field is not None:
+            self.state.issue_index = int(event.new)
+
+
+class ModelStep:
+    """Step 3: model, lead and device."""
+
+    def __init__(self, state: NowcastState, desk: NowcastDesk, cards: list[Any]) -> None:
+        self.state, self.desk = state, desk
+        models = {card.title: card.name for card in cards}
+        if state.model not in models.values() and cards:
+            state.model = cards[0].name
+        self._model = pmui.Select.from_param(state.param.model, label="Model", options=models, **_FULL)
+        self._lead = pmui.Select(label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL)
+        state.param.device.objects = _devices()
+        self._device = pmui.Select.from_param(state.param.device, label="Device", **_FULL)
+        self.content = [self._model, self._lead, self._device]
+        desk.param.watch(lambda *events: self._fill(), "field")
+        state.param.watch(lambda *events: self._fill(), "lead_steps")
+        self._lead.param.watch(self._chosen, "value")
+        self._fill()
+
+    def _fill(self) -> None:
+        field = self.desk.field
+        if field is not None:
+            steps = sorted({*range(1, MOST_LEADS + 1), self.state.lead_steps})
+            options = {f"{say_duration(n * field.step)} ({n} frames)": n for n in steps}
+            self._lead.param.update(options=options, value=self.state.lead_steps)
+
+    def _chosen(self, event: Any) -> None:
+        if event.new:
+            self.state.lead_steps = int(event.new)
+
+
+class RunStep:
+    """Step 4: run, cancel, progress, and whether the forecast on the maps is the one asked for."""
+
+    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
+        self.state, self.desk = state, desk
+        self._run = pmui.Button(
+            label="Run forecast", icon="bolt", on_click=lambda event: desk.start(), **{**_FULL, "size": "medium"}
+        )
+        self._cancel = pmui.Button(
+            label="Cancel",
+            icon="close",
+            color="default",
+            variant="outlined",
+            on_click=lambda event: desk.cancel(),
+            disabled=True,
+            **{**_FULL, "size": "medium"},
+        )
+        self._bar = pmui.LinearProgress(value=0, variant="determinate", margin=(4, 12), sizing_mode="stretch_width")
+        self._stage = html_pane(_STAGE_CSS, margin=(0, 12))
+        self._problem = Problem()
+        self.content = [
+            pmui.Row(self._run, self._cancel, sizing_mode="stretch_width", margin=0),
+            self._bar,
+            self._stage,
+            self._problem.view,
+        ]
+        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "is_running", "progress", "run_problem"])
+        state.param.watch(lambda *events: self.refresh(), ["issue_index", "model", "lead_steps", "device"])
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the state of the work."""
+        desk = self.desk
+        wants_run = desk.field is not None and (desk.run is None or desk.is_stale)
+        self._run.param.update(disabled=desk.field is None, variant="contained" if wants_run else "outlined")
+        self._cancel.disabled = not desk.is_running
+        self._bar.value = round(100 * desk.progress.fraction) if desk.progress else (100 if self._is_done else 0)
+        set_html(self._stage, f"<div role=status>{html.escape(self.message)}</div>")
+        self._problem.show(desk.run_problem)
+
+    @property
+    def _is_done(self) -> bool:
+        return self.desk.run is not None and not self.desk.is_stale
+
+    @property
+    def message(self) -> str:
+        """What is going on, in one line."""
+        desk = self.desk
+        if desk.field is None:
+            return "Choose data first (step 1)."
+        if desk.is_running:
+            progress = desk.progress
+            text = f"{progress.stage} · {100 * progress.fraction:.0f} %" if progress else "starting"
+            if progress and progress.remaining_seconds is not None:
+                text += f" · {_say_seconds(progress.remaining_seconds)} left"
+            return text
+        if desk.run is None:
+            return "No forecast yet: press Run forecast."
+        issue = say_time(desk.field.time_at(desk.run.request.issue_index))
+        if desk.is_stale:
+            return f"The maps show an older forecast ({desk.run.request.model}, {issue}). Run again to renew it."
+        return f"{desk.run.request.model}, issued {issue}."
+
+
+def _say_seconds(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, int(np.ceil(seconds)))} s"
+    return f"{int(np.ceil(seconds / 60))} min"
+
+
+def _devices() -> list[str]:
+    """The devices that can be chosen here, without importing torch when the page opens."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    has_gpu = find_spec("torch") is not None and Path("/dev/nvidia0").exists()
+    return ["auto", "cpu", "cuda"] if has_gpu else ["auto", "cpu"]
+
+
+def best_model(cards: list[Any]) -> str:
+    """The model that a page begins with: a learned one where its weights are there."""
+    return cards[0].name if cards else "persistence"
+
+
