@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -85,7 +86,7 @@ def assemble(pieces: list[Piece], *, fill_gaps: str | None, chunks: Chunks, max_
             f"no data in any of {len(slots)} frames",
             "take other files",
         )
-    return _field(first, slots, data)
+    return _field(pieces, slots, data)
 
 
 def _check_alike(pieces: list[Piece]) -> None:
@@ -251,18 +252,23 @@ def _block(
     return _eager(slots, shape, fill_gaps)[skip : skip + length]
 
 
-def _field(first: Piece, slots: list[_Slot], data) -> xr.DataArray:
+def _field(pieces: list[Piece], slots: list[_Slot], data: Any) -> xr.DataArray:
+    first = pieces[0]
     times = np.array([slot.time for slot in slots]).astype("datetime64[ns]")
     coords: dict[str, xr.Variable] = {
         "time": xr.Variable("time", times, {"standard_name": "time", "long_name": "time (UTC)", "axis": "T"}),
         **first.grid.coords(),
     }
-    pieces = {id(slot.piece) for slot in slots if slot.piece is not None}
     if len(pieces) == 1 and len(slots) == len(first.times):
         order = np.argsort(first.times, kind="stable")
         for name, held in first.coords.items():
             coords[name] = held[order] if held.ndim else held
-    attrs = {key: value for key, value in first.attrs.items() if value not in (None, "")}
+    attrs = {
+        key: value
+        for key, value in first.attrs.items()
+        if value not in (None, "")
+        and (key in ("source", "credit", "history") or all(piece.attrs.get(key) == value for piece in pieces))
+    }
     if len(times) > 1:
         attrs["interval_minutes"] = float((times[1] - times[0]) / np.timedelta64(1, "ms")) / 60_000.0
     gaps = [_say(slot.time) for slot in slots if slot.piece is None]

@@ -1,6 +1,7 @@
 """What a reader hands to the door: frames on a grid, not yet decoded."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -74,8 +75,7 @@ class Grid:
         return out
 
     def _mapping_attrs(self, crs: pyproj.CRS) -> dict[str, object]:
-        attrs: dict[str, object] = dict(crs.to_cf())
-        attrs["spatial_ref"] = attrs["crs_wkt"]  # the name GDAL looks for
+        attrs = dict(_cf_attrs(crs.to_wkt()))
         if self.x is not None and self.y is not None and min(len(self.x), len(self.y)) > 1:
             dx, dy = float(self.x[1] - self.x[0]), float(self.y[1] - self.y[0])
             attrs["GeoTransform"] = f"{self.x[0] - dx / 2} {dx} 0.0 {self.y[0] - dy / 2} 0.0 {dy}"
@@ -146,6 +146,17 @@ def _crs_of_mapping(
     attrs: str,
 ) -> pyproj.CRS:  # kept: pyproj takes 0.2 s for one, and a folder holds hundreds
     return pyproj.CRS.from_cf(json.loads(attrs))
+
+
+@lru_cache(maxsize=64)
+def _cf_attrs(wkt: str) -> dict[str, object]:
+    """Attributes of a grid mapping: the WKT, for GDAL under a second name, and what CF has words for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # CF lacks some parameters; the WKT beside it has them all
+        attrs: dict[str, object] = dict(pyproj.CRS.from_wkt(wkt).to_cf())
+    return attrs | {"spatial_ref": attrs["crs_wkt"]}
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 NO_ECHO_DBZ = -32.5  # stands for "looked, nothing there"; the lowest value of 8-bit composites
+HIGHEST_DBZ = 60.0  # above it echoes are hail or clutter, and Z-R would give more than 200 mm/h
 _NO_ECHO_LIMIT = -32.0
 
 
@@ -28,9 +29,10 @@ class Quantity:
 def rain_rate_from_reflectivity(dbz: np.ndarray, a: float = 200.0, b: float = 1.6) -> np.ndarray:
     """Rain rate in mm/h from reflectivity in dBZ by Z = a R^b; exactly 0 up to -32 dBZ; NaN stays NaN.
 
-    The defaults are Marshall and Palmer (1948), for stratiform rain.
+    Echoes above 60 dBZ count as 60 dBZ: they are hail or clutter, for which no Z-R holds. The defaults are
+    Marshall and Palmer (1948), for stratiform rain.
     """
-    rate = np.asarray(dbz, dtype=np.float32) * np.float32(0.1 / b)
+    rate = np.minimum(np.asarray(dbz, dtype=np.float32), np.float32(HIGHEST_DBZ)) * np.float32(0.1 / b)
     np.power(np.float32(10.0), rate, out=rate)
     rate *= np.float32(a ** (-1.0 / b))
     rate[np.asarray(dbz) <= _NO_ECHO_LIMIT] = 0.0
@@ -64,7 +66,7 @@ def reflectivity(zr: tuple[float, float] | None) -> Quantity:
         }
         return Quantity(name="reflectivity", attrs=about)
     a, b = zr
-    rate = rain_rate(zr_relation=f"Z = {a:g} R^{b:g}")
+    rate = rain_rate(zr_relation=f"Z = {a:g} R^{b:g}", reflectivity_cap_dbz=HIGHEST_DBZ)
     return Quantity(name=rate.name, attrs=rate.attrs, zr=(a, b))
 
 

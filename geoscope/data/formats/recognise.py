@@ -5,7 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from geoscope.data import hdf5
-from geoscope.data.formats import bom, cf, compressed, knmi
+from geoscope.data.formats import (
+    bom,
+    cf,
+    compressed,
+    fmi_pgm,
+    geotiff,
+    grib,
+    knmi,
+    mch_gif,
+    odim,
+    radolan,
+    sevir,
+)
 from geoscope.data.formats.faults import fault, one_line
 from geoscope.data.formats.pieces import Piece, Request
 
@@ -37,12 +49,15 @@ def reader_for(path: Path) -> Reader:
         return _hdf5_reader(path)
     if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
         return cf.read_classic
+    for room in (geotiff, grib, mch_gif, fmi_pgm, radolan):
+        if room.recognises(head):
+            return room.read
     raise _unknown(path, head)
 
 
 def _hdf5_reader(path: Path) -> Reader:
     with hdf5.opened(path) as file:
-        for room in (knmi, bom):
+        for room in (odim, knmi, bom, sevir):
             if room.recognises(file):
                 return room.read
     return cf.read_hdf5
