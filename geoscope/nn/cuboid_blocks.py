@@ -40,7 +40,10 @@ class FeedForwardOptions:
 
 
 class SelfAttentionBlock(nn.Module):
-    """x (B, T, H, W, C) [and g (B, K, rC)] through one attention per entry of ``cuboids``, with feed-forwards."""
+    """x (B, T, H, W, C) [and g (B, K, rC)] through one attention per entry of ``cuboids``, and feed-forwards.
+
+    The result is (x, g); g is None where none came in.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class SelfAttentionBlock(nn.Module):
 
 
 class CrossAttentionBlock(nn.Module):
-    """x (B, T, H, W, C) looks at a memory (B, T', H, W, C) once per entry of ``cuboids``, with feed-forwards."""
+    """x (B, T, H, W, C) looks at a memory (B, T', H, W, C) once per entry of ``cuboids``; feed-forwards."""
 
     def __init__(
         self,

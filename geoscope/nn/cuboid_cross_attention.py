@@ -19,8 +19,8 @@ from geoscope.ops.cuboid_attention.positions import relative_bias, relative_posi
 class CrossCuboids:
     """How a volume and its memory are cut alike.
 
-    size: rows and columns of a cuboid. Along time both are cut into ``groups`` parts: group i of the volume sees
-    group i of the memory. Time is filled up at the end of the volume and at the start of the memory.
+    size: rows and columns of a cuboid. Along time both are cut into ``groups`` parts: group i of the volume
+    sees group i of the memory. Time is filled up at the end of the volume and at the start of the memory.
     """
 
     size: tuple[int, int]
@@ -36,23 +36,24 @@ class CrossCuboids:
 
     def over(self, steps: int, *, is_memory: bool = False) -> Cuboids:
         """The cuboids of a volume of ``steps`` time steps."""
+        rows, columns = (
+            0 if way == "dilated" else roll for roll, way in zip(self.shift, self.strategy[1:], strict=True)
+        )
         return Cuboids(
             size=(-(-steps // self.groups), *self.size),
             strategy=self.strategy,
-            shift=(
-                0,
-                *(0 if way == "dilated" else s for s, way in zip(self.shift, self.strategy[1:], strict=True)),
-            ),
+            shift=(0, rows, columns),
             padding=self.padding,
             pad_time_first=is_memory,
+            least_groups=self.groups,
         )
 
 
 class CuboidCrossAttention(nn.Module):
     """x (B, T, H, W, C), memory (B, T', H, W, C) [and its global vectors] -> (B, T, H, W, C).
 
-    Only ``x`` is normed. ``longest`` bounds T and T' and sizes the bias table. ``last_frames`` limits the look to the
-    newest frames of the memory. The residual is added by the caller.
+    Only ``x`` is normed. ``longest`` bounds T and T' and sizes the bias table. ``last_frames`` limits the
+    look to the newest frames of the memory. The residual is added by the caller.
     """
 
     def __init__(
@@ -135,8 +136,6 @@ class CuboidCrossAttention(nn.Module):
     def _check(self, shape: tuple[int, int, int], memory_shape: tuple[int, int, int]) -> None:
         if shape[1:] != memory_shape[1:]:
             raise ShapeError(f"volume {shape} and memory {memory_shape} differ in rows or columns (T, H, W)")
-        longest = self.table_size[0]
-        if max(shape[0], memory_shape[0]) > longest:
-            raise ShapeError(
-                f"{max(shape[0], memory_shape[0])} time steps are more than the {longest} that this layer was made for"
-            )
+        steps, longest = max(shape[0], memory_shape[0]), self.table_size[0]
+        if steps > longest:
+            raise ShapeError(f"{steps} time steps are more than the {longest} that this layer was made for")

@@ -1,6 +1,7 @@
-"""Cuboid self-attention as a layer: norm, projections, relative positions and global vectors around the operation."""
+"""Cuboid self-attention as a layer: norm, projections, relative positions and global vectors."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +40,9 @@ class GlobalVectors:
 class AttentionOptions:
     """What the attention layers of a model have in common.
 
-    match_published: index the bias table of a clipped cuboid, and mask padding for the global vectors, the way the
-        published Earthformer does (facts 4 and 5 of its issue list); both differ from the geometry that is meant.
+    match_published: index the bias table of a clipped cuboid, and mask padding for the global vectors, the
+        way the published Earthformer does (facts 4 and 5 of its issue list); both differ from the geometry
+        that is meant.
     """
 
     heads: int = 4
@@ -66,6 +68,19 @@ def check_heads(width: int, heads: int) -> None:
         )
 
 
+class _Look(NamedTuple):
+    """How the volume and its global vectors look at each other.
+
+    asked: what the tokens ask the vectors. query, key, value: the vectors' look at the volume, own: at themselves.
+    """
+
+    asked: ExtraKeys
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    own: ExtraKeys | None
+
+
 class _GlobalProjections(nn.Module):
     """The projections by which the volume and its global vectors look at each other."""
 
@@ -89,10 +104,8 @@ class _GlobalProjections(nn.Module):
             self.qkv = linear(width, 3 * width)
         self.projection = nn.Linear(wide, wide) if options.final_projection else nn.Identity()
 
-    def forward(
-        self, x: Tensor, g: Tensor, query: Tensor, key: Tensor, value: Tensor
-    ) -> tuple[ExtraKeys, Tensor, Tensor, Tensor, ExtraKeys | None]:
-        """What the volume asks of the vectors, and (query, key, value, own keys) of the vectors' look at the volume.
+    def forward(self, x: Tensor, g: Tensor, query: Tensor, key: Tensor, value: Tensor) -> _Look:
+        """The projections of volume and vectors onto each other.
 
         ``x`` (B, T, H, W, C) and ``g`` (B, K, C') are normed; query, key, value belong to ``x``, with heads.
         """
@@ -100,7 +113,7 @@ class _GlobalProjections(nn.Module):
             gq, gk, gv = (split_heads(y, self.heads) for y in self.qkv(g).chunk(3, dim=-1))
             over_volume = gq[:, :, None, None]
             own = ExtraKeys(over_volume, gk, gv) if self.vectors.self_attention else None
-            return ExtraKeys(query, gk, gv), over_volume, key, value, own
+            return _Look(ExtraKeys(query, gk, gv), over_volume, key, value, own)
         gk, gv = (split_heads(y, self.heads) for y in self.key_value(g).chunk(2, dim=-1))
         asked = ExtraKeys(split_heads(self.local_query(x), self.heads), gk, gv)
         over_volume = split_heads(self.query(g), self.heads)[:, :, None, None]
@@ -109,7 +122,7 @@ class _GlobalProjections(nn.Module):
             sq, sk, sv = (split_heads(y, self.heads) for y in self.self_qkv(g).chunk(3, dim=-1))
             own = ExtraKeys(sq[:, :, None, None], sk, sv)
         local_key, local_value = (split_heads(y(x), self.heads) for y in (self.local_key, self.local_value))
-        return asked, over_volume, local_key, local_value, own
+        return _Look(asked, over_volume, local_key, local_value, own)
 
 
 class CuboidSelfAttention(nn.Module):
@@ -152,10 +165,10 @@ class CuboidSelfAttention(nn.Module):
         bias, scale = self._bias(cuboids), query.shape[-1] ** -0.5
         asked, new_g = None, None
         if self.globals is not None and g is not None:
-            asked, *looked = self.globals(x, self.globals.norm(g), query, key, value)
-            new_g = self._drop(
-                self.globals.projection(self._update_globals(*looked, cuboids, scale, dropout))
-            )
+            look: _Look = self.globals(x, self.globals.norm(g), query, key, value)
+            asked = look.asked
+            new_g = self._update_globals(look, cuboids, scale, dropout)
+            new_g = self._drop(self.globals.projection(new_g))
         out = cuboid_attention(
             query, key, value, cuboids, bias=bias, extra=asked, scale=scale, dropout=dropout, label=self.label
         )
@@ -175,17 +188,9 @@ class CuboidSelfAttention(nn.Module):
             index = relative_position_index(configured, cuboids.size, device=device)
         return relative_bias(self.bias_table, index)
 
-    def _update_globals(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        own: ExtraKeys | None,
-        cuboids: Cuboids,
-        scale: float,
-        dropout: float,
-    ) -> Tensor:
+    def _update_globals(self, look: _Look, cuboids: Cuboids, scale: float, dropout: float) -> Tensor:
         """The vectors' look at the whole volume, padding included: one cuboid that spans it, (B, K, C')."""
+        _, query, key, value, own = look
         shape = volume_shape(key)
         whole = Cuboids(size=cuboids.padded(shape), padding=cuboids.padding)
         key_mask = None

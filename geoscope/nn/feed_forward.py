@@ -1,12 +1,22 @@
 """The position-wise feed-forward layer, with its norm before and its residual around it."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoscope.errors import ConfigError
 from geoscope.nn.initialisation import LinearInit, init_linear
 
-ACTIVATIONS = ("leaky", "relu", "gelu", "elu", "sigmoid", "tanh", "identity")
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky": lambda: nn.LeakyReLU(0.1),
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
 
 
 def activation(name: str) -> nn.Module:
@@ -15,13 +25,9 @@ def activation(name: str) -> nn.Module:
     Raises:
         ConfigError: an unknown name.
     """
-    if name == "leaky":
-        return nn.LeakyReLU(0.1)
-    layers = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
-    layers["identity"] = nn.Identity
-    if name not in layers:
+    if name not in ACTIVATIONS:
         raise ConfigError(f"activation {name!r} is not known: choose one of {', '.join(ACTIVATIONS)}")
-    return layers[name]()
+    return ACTIVATIONS[name]()
 
 
 class FeedForward(nn.Module):

@@ -17,17 +17,21 @@ def init_linear(layer: nn.Linear, mode: LinearInit = "0") -> nn.Linear:
         nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="linear")
     else:
         nn.init.kaiming_normal_(layer.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    _zero_bias(layer)
     return layer
 
 
 def init_conv(layer: nn.Conv2d) -> nn.Conv2d:
     """Start a convolution in place."""
     nn.init.kaiming_normal_(layer.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    _zero_bias(layer)
     return layer
+
+
+def _zero_bias(layer: nn.Module) -> None:
+    for name, parameter in layer.named_parameters(recurse=False):
+        if name == "bias":
+            nn.init.zeros_(parameter)
 
 
 def init_embedding(layer: nn.Embedding) -> nn.Embedding:

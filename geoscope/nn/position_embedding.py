@@ -14,8 +14,9 @@ Positions = Literal["t+h+w", "t+hw", "t"]
 class PositionEmbedding(nn.Module):
     """x (B, T, H, W, C) plus what belongs to each token's time and place.
 
-    kind "t+h+w" has one table for steps, one for rows, one for columns; "t+hw" one for steps and one for pixels;
-    "t" only one for steps, so that any H and W will do. Shorter volumes than ``shape`` take the first entries.
+    kind "t+h+w" has one table for steps, one for rows, one for columns; "t+hw" one for steps and one for
+    pixels; "t" only one for steps, so that any H and W will do. Shorter volumes than ``shape`` take the
+    first entries.
     """
 
     def __init__(self, width: int, shape: tuple[int, int, int], kind: Positions = "t+h+w") -> None:
@@ -42,8 +43,8 @@ class PositionEmbedding(nn.Module):
         for axis, length, longest in checked:
             if length > longest:
                 raise ShapeError(
-                    f"axis {axis} has {length} tokens and the position embedding {longest}: give a smaller input, "
-                    "or build the model with positions='t' (T fixed, any H and W)"
+                    f"axis {axis} has {length} tokens and the position embedding {longest}: give a smaller "
+                    "input, or build the model with positions='t' (T fixed, any H and W)"
                 )
         total = self.time.weight[:steps, None, None]
         if self.rows is not None and self.columns is not None:

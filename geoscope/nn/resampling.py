@@ -38,7 +38,7 @@ class PatchMerging(nn.Module):
 
 
 class Upsample(nn.Module):
-    """(B, T, h, w, C) -> (B, T, H, W, out): nearest neighbour in space, then a convolution; frame by frame."""
+    """(B, T, h, w, C) -> (B, T, H, W, out): nearest neighbour in space, then a convolution, by frame."""
 
     def __init__(self, width: int, out: int, *, kernel: int = 3) -> None:
         super().__init__()

@@ -1,10 +1,11 @@
 """Published Earthformer checkpoints, brought into this library's model.
 
-Published constructor arguments become an `EarthformerConfig`, published state-dict keys this library's names. Loading
-is strict. Only the integer index maps (`relative_position_index`) may be absent, since they follow from the
-configuration; where present they are checked.
+Published constructor arguments become an `EarthformerConfig`, published state-dict keys this library's
+names. Loading is strict. Only the integer index maps (`relative_position_index`) may be absent, since they
+follow from the configuration; where present they are checked.
 
-Source: facts about amazon-science/earth-forecasting-transformer at 7732b03 (Apache-2.0); no code of it is used.
+Source: facts about amazon-science/earth-forecasting-transformer at 7732b03 (Apache-2.0); no code of it is
+used.
 """
 
 import re
@@ -92,7 +93,7 @@ def _published_resampling_name(name: str, *, is_stacked: bool) -> str | None:
 
 
 def published_name(name: str, config: EarthformerConfig, *, is_stacked: bool) -> str:
-    """The published state-dict key of our parameter ``name``; ``is_stacked`` says which kind of stem it has."""
+    """The published state-dict key of our parameter ``name``; ``is_stacked`` is the kind of its stem."""
     resampling = _published_resampling_name(name, is_stacked=is_stacked)
     if resampling is not None:
         return resampling
@@ -128,10 +129,12 @@ def load_strictly(
 ) -> None:
     """Fill ``model`` from a published state dict.
 
-    ``names`` has the published key of each of our parameters, ``maps`` the index map of each key that may be there.
+    ``names`` has the published key of each of our parameters, ``maps`` the index map of each key that may be
+    there.
 
     Raises:
-        WeightsError: a missing or unexpected key, a wrong shape, a value that is no tensor, another index map.
+        WeightsError: a missing or unexpected key, a wrong shape, a value that is no tensor, another index
+        map.
     """
     missing = [theirs for theirs in names.values() if theirs not in state]
     unexpected = [key for key in state if key not in set(names.values()) and key not in maps]
@@ -153,7 +156,9 @@ def load_strictly(
             raise WeightsError(f"{theirs} holds {state[theirs].dtype}: expected floating-point weights")
     for key, expected in maps.items():
         if key in state and not torch.equal(state[key].cpu().long(), expected.cpu()):
-            raise WeightsError(f"{key} is not the index map of this configuration: other cuboid sizes were used")
+            raise WeightsError(
+                f"{key} is not the index map of this configuration: other cuboid sizes were used"
+            )
     if any(state[theirs].dtype == torch.float64 for theirs in names.values()):
         model.double()
     model.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=True)
@@ -177,10 +182,11 @@ def from_published(kwargs: Mapping[str, Any] | str, state_dict: Mapping[str, Any
     """
     config, is_stacked = config_from_published(kwargs)
     model = Earthformer(config)
-    names = {name: published_name(name, config, is_stacked=is_stacked) for name, _ in model.named_parameters()}
-    maps = {
-        f"{published_name(f'{name}.', config, is_stacked=is_stacked)}{INDEX_NAME}": index
-        for name, index in index_maps(model).items()
-    }
+
+    def theirs(name: str) -> str:
+        return published_name(name, config, is_stacked=is_stacked)
+
+    names = {name: theirs(name) for name, _ in model.named_parameters()}
+    maps = {theirs(f"{name}.") + INDEX_NAME: index for name, index in index_maps(model).items()}
     load_strictly(model, without_prefix(state_dict), names, maps)
     return model.eval()

@@ -22,9 +22,11 @@ InitialState = Literal["zeros", "nearest_interp", "last", "mean"]
 
 @dataclass(frozen=True, kw_only=True)
 class StemStage:
-    """One stage of the stem: ``convs`` 3x3 convolutions to ``width`` channels, then patches of ``factor`` merged.
+    """One stage of the stem: ``convs`` 3x3 convolutions to ``width`` channels, then patches of ``factor``
+    merged.
 
-    The head undoes the stages in reverse: upsample, then ``final_convs`` convolutions (None: as many as ``convs``).
+    The head undoes the stages in reverse: upsample, then ``final_convs`` convolutions (None: as many as
+    ``convs``).
     groups: of the group norm after each convolution.
     """
 
@@ -47,8 +49,8 @@ class StemStage:
 class GlobalOptions:
     """The global vectors of the model; ``count`` 0 means none.
 
-    decoder_self: the decoder's self-attention uses the encoder's vectors of its level; decoder_update: and hands them
-    on changed. decoder_cross: its cross-attention sees them too.
+    decoder_self: the decoder's self-attention uses the encoder's vectors of its level; decoder_update: and
+    hands them on changed. decoder_cross: its cross-attention sees them too.
     """
 
     count: int = 0
@@ -83,12 +85,15 @@ class LevelConfig:
 class EarthformerConfig:
     """An Earthformer. Shapes are (T, H, W, C); H and W are the same in and out, T and C may differ.
 
-    encoder_attention, decoder_attention, cross_attention: for every level the same pattern name or tuple of cuboids,
-        or a list with one per level. Named patterns are worked out for the shape of the encoder's memory.
-    widths: channels of each level; None multiplies by the largest factor of ``downsample`` from level to level.
+    encoder_attention, decoder_attention, cross_attention: for every level the same pattern name or tuple of
+        cuboids, or a list with one per level. Named patterns are worked out for the shape of the encoder's
+        memory.
+    widths: channels of each level; None multiplies by the largest factor of ``downsample`` from level to
+        level.
     downsample: patches merged between levels, (t, h, w).
     stem: the stages before the first level, undone by the head after the last.
-    positions: "t+h+w" and "t+hw" fix H and W; "t" embeds time only and takes any grid (not in the published code).
+    positions: "t+h+w" and "t+hw" fix H and W; "t" embeds time only and takes any grid (not in the published
+        code).
     initial_state: what the decoder starts from; "zeros" is a learned state without any input in it.
     final_upsample: False leaves the output at the resolution after the stem (not in the published code).
     match_published: see `AttentionOptions`; set by `checkpoints.from_published`.
@@ -135,8 +140,8 @@ class EarthformerConfig:
                 raise ConfigError(f"{name}={shape}: give (T, H, W, C), each at least 1")
         if self.input_shape[1:3] != self.target_shape[1:3]:
             raise ConfigError(
-                f"input_shape {self.input_shape} and target_shape {self.target_shape} differ in rows or columns: "
-                "Earthformer forecasts on the grid that it is given"
+                f"input_shape {self.input_shape} and target_shape {self.target_shape} differ in rows or "
+                "columns: Earthformer forecasts on the grid that it is given"
             )
         levels = len(self.encoder_depth)
         if (
@@ -150,8 +155,8 @@ class EarthformerConfig:
             )
         if self.widths is not None and (len(self.widths) != levels or self.widths[0] != self.base_width):
             raise ConfigError(
-                f"widths={self.widths}: give one width for each of {levels} levels, the first being base_width="
-                f"{self.base_width}"
+                f"widths={self.widths}: give one width for each of {levels} levels, the first being "
+                f"base_width={self.base_width}"
             )
         if any(width < 1 or width % self.heads for width in self.level_widths):
             raise ConfigError(f"level widths {self.level_widths} do not all split into heads={self.heads}")
@@ -165,7 +170,8 @@ class EarthformerConfig:
             )
         if self.stages[-1].width != self.base_width:
             raise ConfigError(
-                f"the last stem stage is {self.stages[-1].width} wide: it must be base_width={self.base_width}"
+                f"the last stem stage is {self.stages[-1].width} wide: it must be "
+                f"base_width={self.base_width}"
             )
         _ = self.levels
 

@@ -1,5 +1,7 @@
 """The decoder: from the coarsest level down, self-attention, a look at the level's memory, upsampling."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from geoscope.models.earthformer.config import EarthformerConfig
@@ -10,8 +12,8 @@ from geoscope.nn.resampling import Upsample
 class Decoder(nn.Module):
     """The initial state (B, T', h, w, C_top) and the memories -> (B, T', H, W, C) of the first level.
 
-    On the coarsest level the first self-attention is left out unless the config asks for it: there is nothing yet to
-    attend to.
+    On the coarsest level the first self-attention is left out unless the config asks for it: there is
+    nothing yet to attend to.
     """
 
     def __init__(self, config: EarthformerConfig) -> None:
@@ -57,7 +59,7 @@ class Decoder(nn.Module):
         )
         self.upsamples = nn.ModuleList(
             Upsample(coarse.width, fine.width, kernel=config.upsample_kernel)
-            for fine, coarse in zip(levels, levels[1:], strict=False)
+            for fine, coarse in pairwise(levels)
         )
 
     def forward(self, x: Tensor, memories: list[Tensor], vectors: list[Tensor | None]) -> Tensor:
@@ -68,7 +70,7 @@ class Decoder(nn.Module):
         return x
 
     def _level(self, i: int, x: Tensor, memory: Tensor, g: Tensor | None) -> Tensor:
-        selves, crosses = list(self.self_levels[i]), list(self.cross_levels[i])
+        selves, crosses = list(self.self_levels[i].children()), list(self.cross_levels[i].children())
         if i == len(self.self_levels) - 1 and self.skips_first:
             selves = [None, *selves]
         for j, attend in enumerate(selves):

@@ -1,5 +1,7 @@
 """The encoder: levels of self-attention blocks with patch merging between them; every level is a memory."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from geoscope.models.earthformer.config import EarthformerConfig
@@ -8,7 +10,7 @@ from geoscope.nn.resampling import PatchMerging
 
 
 class Encoder(nn.Module):
-    """x (B, T, H, W, C) [and global vectors (B, K, rC)] -> the memories of all levels and their global vectors."""
+    """x (B, T, H, W, C) [and global vectors (B, K, rC)] -> the memories of all levels and their vectors."""
 
     def __init__(self, config: EarthformerConfig) -> None:
         super().__init__()
@@ -29,14 +31,15 @@ class Encoder(nn.Module):
             )
             for i, level in enumerate(levels)
         )
-        pairs = list(zip(levels, levels[1:], strict=False))
+        pairs = list(pairwise(levels))
         self.merges = nn.ModuleList(
             PatchMerging(fine.width, coarse.width, config.downsample, init=config.resampling_init)
             for fine, coarse in pairs
         )
         self.global_merges = nn.ModuleList(
             nn.Linear(vectors.ratio * fine.width, vectors.ratio * coarse.width)
-            for fine, coarse in (pairs if vectors else [])
+            for fine, coarse in pairs
+            if vectors is not None
         )
 
     def forward(self, x: Tensor, g: Tensor | None = None) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -45,7 +48,7 @@ class Encoder(nn.Module):
             if i:
                 x = self.merges[i - 1](x)
                 g = None if g is None else self.global_merges[i - 1](g)
-            for block in blocks:
+            for block in blocks.children():
                 x, g = block(x, g)
             memories.append(x)
             vectors.append(g)

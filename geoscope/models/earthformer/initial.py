@@ -12,7 +12,7 @@ from geoscope.nn.resampling import PatchMerging, Upsample, merged_shape
 
 
 class ConvStack(nn.Module):
-    """3x3 convolutions with group norm and activation, frame by frame: (B, T, H, W, C) -> (B, T, H, W, width)."""
+    """(B, T, H, W, C) -> (B, T, H, W, width): 3x3 convolutions, group norm and activation, frame by frame."""
 
     def __init__(self, inputs: int, width: int, count: int, groups: int, activation_name: str) -> None:
         super().__init__()

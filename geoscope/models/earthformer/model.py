@@ -1,7 +1,7 @@
 """Earthformer: a forecast of space-time fields by cuboid attention.
 
-Source: Gao et al. 2022, "Earthformer: Exploring Space-Time Transformers for Earth System Forecasting", figure 2.
-Shape letters: B batch, T time, H rows, W columns, C channels, K global vectors.
+Source: Gao et al. 2022, "Earthformer: Exploring Space-Time Transformers for Earth System Forecasting",
+figure 2. Shape letters: B batch, T time, H rows, W columns, C channels, K global vectors.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """The named ways of cutting a volume: which cuboid attentions a block is made of.
 
-Each pattern is a function from the (T, H, W) of a level to the cuboids of the attentions of one block, in order.
-Source: Gao et al. 2022, section 3.1 and table 2; the names are those of the published configurations.
+Each pattern is a function from the (T, H, W) of a level to the cuboids of the attentions of one block, in
+order. Source: Gao et al. 2022, section 3.1 and table 2; the names are those of the published configurations.
 """
 
 import re

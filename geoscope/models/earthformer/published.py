@@ -156,10 +156,12 @@ def _with_defaults(kwargs: Mapping[str, Any] | str) -> dict[str, Any]:
         raise ConfigError(f"the published arguments are a {type(kwargs).__name__}: expected names and values")
     unknown = [name for name in kwargs if name not in DEFAULTS and name not in REQUIRED]
     if unknown:
-        raise ConfigError(f"unknown argument {', '.join(unknown)}: the published Earthformer has none of that name")
+        raise ConfigError(f"unknown argument {', '.join(unknown)}: the published Earthformer has no such one")
     absent = [name for name in REQUIRED if name not in kwargs]
     if absent:
-        raise ConfigError(f"argument {', '.join(absent)} is missing: the published Earthformer has no default for it")
+        raise ConfigError(
+            f"argument {', '.join(absent)} is missing: the published Earthformer has no default"
+        )
     options = DEFAULTS | dict(kwargs)
     for name, carried in CARRIED.items():
         if options[name] not in carried:
@@ -168,9 +170,13 @@ def _with_defaults(kwargs: Mapping[str, Any] | str) -> dict[str, Any]:
     return options
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _sequence(options: Mapping[str, Any], name: str) -> list:
     value = options[name]
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not _is_list(value):
         raise ConfigError(f"{name}={value!r}: expected a list")
     return list(value)
 
@@ -192,10 +198,11 @@ def _integers(options: Mapping[str, Any], name: str, count: int | None = None) -
 
 def _factor(value: Any, name: str) -> tuple[int, int, int]:
     """(t, h, w); one number counts for rows and columns."""
-    factor = (1, value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(factor) != 3 or not all(isinstance(v, int) and v >= 1 for v in factor):
+    factor = (1, value, value) if isinstance(value, int) else value
+    if not _is_list(factor) or len(factor) != 3 or not all(isinstance(v, int) and v >= 1 for v in factor):
         raise ConfigError(f"{name}={value!r}: expected one whole number, or three for T, H and W")
-    return factor
+    t, h, w = factor
+    return t, h, w
 
 
 def _patterns(
@@ -218,12 +225,14 @@ def _by_level(options: Mapping[str, Any], name: str, levels: int, depth: int) ->
     """The explicit list ``name`` for each level: given once for all, or nested one deeper, once for each."""
     values = _sequence(options, name)
     inner, nesting = values, 0
-    while isinstance(inner, Sequence) and not isinstance(inner, str) and inner:
+    while _is_list(inner) and len(inner):
         inner, nesting = inner[0], nesting + 1
     if nesting == depth:
         return [values] * levels
     if nesting != depth + 1 or len(values) != levels:
-        raise ConfigError(f"{name}={values}: expected one list of attentions, or one for each of {levels} levels")
+        raise ConfigError(
+            f"{name}={values}: expected a list of attentions, or one for each of {levels} levels"
+        )
     return values
 
 
@@ -235,7 +244,9 @@ def _strategy(names: Any, argument: str) -> Any:
 
 def _aligned(name: str, *lists: list) -> list[tuple]:
     if len({len(values) for values in lists}) != 1:
-        raise ConfigError(f"{name} and its strategies and shifts list {[len(v) for v in lists]} attentions: must agree")
+        raise ConfigError(
+            f"{name}, its strategies and shifts list {[len(v) for v in lists]} attentions: must agree"
+        )
     return list(zip(*lists, strict=True))
 
 
@@ -255,19 +266,20 @@ def _encoder_cuboids(options: Mapping[str, Any], levels: int) -> list:
 
 
 def _decoder_cuboids(options: Mapping[str, Any], levels: int) -> list:
-    return _self_cuboids(options, levels, "dec_self_cuboid_size", "dec_self_cuboid_strategy", "dec_self_shift_size")
+    names = ("dec_self_cuboid_size", "dec_self_cuboid_strategy", "dec_self_shift_size")
+    return _self_cuboids(options, levels, *names)
 
 
 def _cross_cuboids(options: Mapping[str, Any], levels: int) -> list:
     names = ("dec_cross_cuboid_hw", "dec_cross_cuboid_strategy", "dec_cross_shift_hw", "dec_cross_n_temporal")
     depths = (2, 2, 2, 1)
-    per_level = zip(*(_by_level(options, n, levels, d) for n, d in zip(names, depths, strict=True)), strict=True)
+    lists = [_by_level(options, name, levels, depth) for name, depth in zip(names, depths, strict=True)]
     return [
         tuple(
             CrossCuboids(size=tuple(s), strategy=_strategy(way, names[1]), shift=tuple(roll), groups=groups)
-            for s, way, roll, groups in _aligned(names[0], *lists)
+            for s, way, roll, groups in _aligned(names[0], *level)
         )
-        for lists in per_level
+        for level in zip(*lists, strict=True)
     ]
 
 
@@ -276,7 +288,7 @@ def _plain_stem(options: Mapping[str, Any]) -> tuple[StemStage, ...]:
     channels = _integers(options, "input_shape", 4)[3]
     if convs == 0 and channels != width:
         raise ConfigError(
-            f"initial_downsample_conv_layers=0 needs as many input channels as base_units={width}, not {channels}"
+            f"initial_downsample_conv_layers=0 needs base_units={width} input channels, not {channels}"
         )
     factor = _factor(options["initial_downsample_scale"], "initial_downsample_scale")
     final = _integer(options, "final_upsample_conv_layers")
@@ -291,8 +303,8 @@ def _stacked_stem(options: Mapping[str, Any]) -> tuple[StemStage, ...]:
     scales, convs = (_sequence(options, f"{prefix}{name}") for name in ("downscale_list", "num_conv_list"))
     if count < 1 or not len(widths) == len(scales) == len(convs) == count:
         raise ConfigError(
-            f"{prefix}num_layers={count}: dim_list={widths}, downscale_list={scales} and num_conv_list={convs} "
-            "must list as many stages"
+            f"{prefix}num_layers={count}: dim_list={widths}, downscale_list={scales} and "
+            f"num_conv_list={convs} must list as many stages"
         )
     return tuple(
         StemStage(width=w, factor=_factor(s, f"{prefix}downscale_list"), convs=n, groups=max(1, w // 4))

@@ -1,4 +1,4 @@
-"""Cuboid attention: one operation for Earthformer, PreDiff's denoiser and Swin's windows. See README.md beside this."""
+"""Cuboid attention: one operation for Earthformer, PreDiff's denoiser and Swin's windows (see README.md)."""
 
 from geoscope.ops.cuboid_attention.api import ExtraKeys, cuboid_attention
 from geoscope.ops.cuboid_attention.cuboids import Cuboids

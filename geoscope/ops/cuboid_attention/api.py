@@ -1,4 +1,4 @@
-"""The one public door of cuboid attention: it checks what it is given once, then runs the implementation asked for."""
+"""The one public door of cuboid attention: it checks once, then runs the implementation asked for."""
 
 from typing import Literal, NamedTuple
 
@@ -45,15 +45,17 @@ def cuboid_attention(
 ) -> Tensor:
     """Attention between the tokens that share a cuboid, (B, T, H, W, heads, E).
 
-    Shapes: ``query`` (B, T, H, W, heads, D); ``key`` (B, T', H', W', heads, D) and ``value`` (B, T', H', W', heads,
-    E) over the same volume, or over another one that ``key_cuboids`` cuts into as many cuboids: cuboid n of the
-    queries sees cuboid n of the keys. With T = 1 and size (1, M, M) this is window attention (Swin).
+    Shapes: ``query`` (B, T, H, W, heads, D); ``key`` (B, T', H', W', heads, D) and ``value`` (B, T', H', W',
+    heads, E) over the same volume, or over another one that ``key_cuboids`` cuts into as many cuboids:
+    cuboid n of the queries sees cuboid n of the keys. With T = 1 and size (1, M, M) this is window attention
+    (Swin).
 
     Args:
         query: not yet scaled.
         key: see above.
         value: see above.
-        cuboids: how the query volume is cut; used as given (call `Cuboids.fit` first to clip it to the volume).
+        cuboids: how the query volume is cut; used as given (call `Cuboids.fit` first to clip it to the
+            volume).
         key_cuboids: how the key volume is cut; by default as the queries.
         bias: added to the scores, (heads, Lq, Lk), for instance `positions.relative_bias`.
         extra: keys that every token sees, in the same softmax as its cuboid.
@@ -61,8 +63,8 @@ def cuboid_attention(
         scale: of the scores; by default D ** -0.5.
         dropout: of the weights; 0 outside training.
         label: the name under which the map is recorded.
-        impl: "reference" is the meaning of the operation, "sdpa" PyTorch's fused kernel; "auto" takes the fused
-            kernel unless the weights are recorded or there are extra keys.
+        impl: "reference" is the meaning of the operation, "sdpa" PyTorch's fused kernel; "auto" takes the
+            fused kernel unless the weights are recorded or there are extra keys.
 
     Raises:
         ShapeError: tensors that do not fit together, named with both shapes.
@@ -77,7 +79,7 @@ def cuboid_attention(
     recorder = current_recorder()
     chosen = _choose(impl, needs_reference=extra is not None or recorder is not None)
     mask = _mask(query, key, cuboids, key_cuboids, key_mask)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scale = float(query.shape[-1] ** -0.5) if scale is None else scale
     if chosen == "sdpa":
         return sdpa.attend(
             query,

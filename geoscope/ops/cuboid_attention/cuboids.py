@@ -1,10 +1,10 @@
 """How a space-time volume is cut into cuboids, and how it is put together again.
 
-Shape letters: B batch, T time, H rows, W columns, N cuboids, L tokens in a cuboid. Whatever follows the three axes of
-the volume (channels, or heads and channels) is carried along untouched.
+Shape letters: B batch, T time, H rows, W columns, N cuboids, L tokens in a cuboid. Whatever follows the
+three axes of the volume (channels, or heads and channels) is carried along untouched.
 
-A volume goes through three steps, each with its inverse: padding to whole cuboids, rolling by the shift, cutting.
-Source: Gao et al. 2022 (Earthformer), section 3.1.
+A volume goes through three steps, each with its inverse: padding to whole cuboids, rolling by the shift,
+cutting. Source: Gao et al. 2022 (Earthformer), section 3.1.
 """
 
 from dataclasses import dataclass, replace
@@ -31,13 +31,14 @@ class Cuboids:
     """How a (T, H, W) volume is cut. All lengths are in tokens.
 
     size: length of a cuboid along T, H, W.
-    strategy: per axis, "local" takes neighbours, "dilated" takes every n-th token, n being the number of cuboids
-        along that axis.
-    shift: the volume is rolled back by this much before it is cut; tokens that only meet because the roll wraps
-        around do not attend to each other.
-    padding: what the tokens are that fill the last cuboids: "zeros" are attended to like any other token, "ignore"
-        are never attended to.
+    strategy: per axis, "local" takes neighbours, "dilated" takes every n-th token, n being the number of
+        cuboids along that axis.
+    shift: the volume is rolled back by this much before it is cut; tokens that only meet because the roll
+        wraps around do not attend to each other.
+    padding: what the tokens are that fill the last cuboids: "zeros" are attended to like any other token,
+        "ignore" are never attended to.
     pad_time_first: whether missing time steps are added before the first one instead of after the last one.
+    least_groups: cuboids along time, at least; steps are added until there are as many.
     """
 
     size: Axes
@@ -45,6 +46,7 @@ class Cuboids:
     shift: Axes = (0, 0, 0)
     padding: Padding = "zeros"
     pad_time_first: bool = False
+    least_groups: int = 1
 
     def __post_init__(self) -> None:
         if len(self.size) != 3 or any(length < 1 for length in self.size):
@@ -66,21 +68,20 @@ class Cuboids:
     def fit(self, shape: Axes) -> "Cuboids":
         """The same cuboids clipped to a volume of ``shape``, as self-attention uses them.
 
-        A cuboid is never longer than the volume; an axis that one cuboid spans, or that is dilated, is not shifted.
+        A cuboid is never longer than the volume; an axis that one cuboid spans, or that is dilated, is not
+        shifted.
         """
-        size = tuple(min(length, step) for length, step in zip(shape, self.size, strict=True))
-        shift = tuple(
+        t, h, w = (min(length, step) for length, step in zip(shape, self.size, strict=True))
+        dt, dh, dw = (
             0 if way == "dilated" or length <= step else roll
             for length, step, way, roll in zip(shape, self.size, self.strategy, self.shift, strict=True)
         )
-        if size == self.size and shift == self.shift:
-            return self
-        return replace(self, size=size, shift=shift)
+        return replace(self, size=(t, h, w), shift=(dt, dh, dw))
 
     def padded(self, shape: Axes) -> Axes:
         """The shape of the volume after padding to whole cuboids."""
         t, h, w = (-(-length // step) * step for length, step in zip(shape, self.size, strict=True))
-        return t, h, w
+        return max(t, self.least_groups * self.size[0]), h, w
 
     def count(self, shape: Axes) -> int:
         """How many cuboids a volume of ``shape`` is cut into, N."""
@@ -134,9 +135,9 @@ def _volume_pattern(strategy: tuple[Strategy, Strategy, Strategy]) -> str:
 def partition_cuboids(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy, Strategy] = LOCAL) -> Tensor:
     """Cut a space-time volume into non-overlapping cuboids.
 
-    Shapes: ``x`` is (B, T, H, W, ...); the result is (B, N, L, ...) with N = (T/t)(H/h)(W/w) cuboids of L = t*h*w
-    tokens each, for ``size`` = (t, h, w). Cuboids and the tokens in them keep row-major order. Along a "dilated" axis
-    of n cuboids, token j of cuboid i is element i + j*n.
+    Shapes: ``x`` is (B, T, H, W, ...); the result is (B, N, L, ...) with N = (T/t)(H/h)(W/w) cuboids of L =
+    t*h*w tokens each, for ``size`` = (t, h, w). Cuboids and the tokens in them keep row-major order. Along a
+    "dilated" axis of n cuboids, token j of cuboid i is element i + j*n.
 
     Raises:
         ShapeError: an axis of ``x`` is not a multiple of its cuboid length.
@@ -144,7 +145,8 @@ def partition_cuboids(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy,
     for axis, length, step in zip(AXIS_NAMES, volume_shape(x), size, strict=True):
         if length % step:
             raise ShapeError(
-                f"axis {axis} has length {length}, not a multiple of cuboid {step}; pad it first with pad_volume"
+                f"axis {axis} has length {length}, not a multiple of cuboid {step}; "
+                "pad it first with pad_volume"
             )
     t, h, w = size
     pattern = f"b {_volume_pattern(strategy)} ... -> b (nt nh nw) (t h w) ..."
@@ -154,13 +156,13 @@ def partition_cuboids(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy,
 def merge_cuboids(
     x: Tensor, shape: Axes, size: Axes, strategy: tuple[Strategy, Strategy, Strategy] = LOCAL
 ) -> Tensor:
-    """Put the cuboids (B, N, L, ...) of `partition_cuboids` together again: (B, T, H, W, ...) of ``shape``."""
+    """Put the cuboids (B, N, L, ...) of `partition_cuboids` together again, (B, T, H, W, ...)."""
     t, h, w = size
     nt, nh, nw = (length // step for length, step in zip(shape, size, strict=True))
     if (x.shape[1], x.shape[2]) != (nt * nh * nw, t * h * w):
         raise ShapeError(
-            f"{x.shape[1]} cuboids of {x.shape[2]} tokens do not make a volume {tuple(shape)} cut by {tuple(size)}: "
-            f"expected {nt * nh * nw} of {t * h * w}"
+            f"{x.shape[1]} cuboids of {x.shape[2]} tokens do not make a volume {tuple(shape)} cut by "
+            f"{tuple(size)}: expected {nt * nh * nw} of {t * h * w}"
         )
     pattern = f"b (nt nh nw) (t h w) ... -> b {_volume_pattern(strategy)} ..."
     return rearrange(x, pattern, t=t, h=h, w=w, nt=nt, nh=nh, nw=nw)

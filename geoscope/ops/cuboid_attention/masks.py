@@ -1,7 +1,7 @@
 """Which tokens of a cuboid may attend to each other.
 
-Two things close a pair: a shifted volume wraps around, so a cuboid can hold tokens from opposite edges; and padding of
-kind "ignore" is not data. Both depend on shapes only, so masks are kept between calls.
+Two things close a pair: a shifted volume wraps around, so a cuboid can hold tokens from opposite edges; and
+padding of kind "ignore" is not data. Both depend on shapes only, so masks are kept between calls.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids, cut, partition_
 
 @dataclass(frozen=True)
 class CuboidMask:
-    """``pairs`` (N, Lq, Lk), True where query and key may meet; ``has_closed_rows`` when a query of real data sees
-    no key at all.
+    """``pairs`` (N, Lq, Lk), True where query and key may meet; ``has_closed_rows`` when a query of real
+    data sees no key at all.
     """
 
     pairs: Tensor
@@ -24,11 +24,11 @@ class CuboidMask:
 
 
 def _regions(shape: Axes, cuboids: Cuboids) -> Tensor:
-    """Region number of every token, (N, L), after the roll; tokens of different regions are not neighbours."""
+    """Region of every token after the roll, (N, L); tokens of different regions are not neighbours."""
     region = torch.zeros(cuboids.padded(shape), dtype=torch.int64)
-    for axis, (step, roll) in enumerate(zip(cuboids.size, cuboids.shift, strict=True)):
+    for axis, (step, roll, way) in enumerate(zip(cuboids.size, cuboids.shift, cuboids.strategy, strict=True)):
         along = torch.zeros(region.shape[axis], dtype=torch.int64)
-        if roll:
+        if roll and way == "local":  # a dilated cuboid spans the axis anyway: it has no seam
             along[-step:] = 1  # the last cuboid holds what was there ...
             along[-roll:] = 2  # ... and what wrapped around from the start
         region = region * 3 + along.view([-1 if a == axis else 1 for a in range(3)])

@@ -1,8 +1,8 @@
 """Relative positions inside a cuboid, and the learned bias that belongs to each.
 
 A bias table has one row for every difference (dt, dh, dw) = query - key that two tokens of a cuboid can have:
-(2t-1)(2h-1)(2w-1) rows for a cuboid (t, h, w), row-major. Along a dilated axis the difference counts places in the
-cuboid, not pixels.
+(2t-1)(2h-1)(2w-1) rows for a cuboid (t, h, w), row-major. Along a dilated axis the difference counts places
+in the cuboid, not pixels.
 """
 
 from functools import lru_cache
@@ -29,12 +29,12 @@ def relative_position_index(
     table_size: Axes,
     size: Axes | None = None,
     key_size: Axes | None = None,
-    device: torch.device = torch.device("cpu"),
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Row of the bias table for each pair of tokens, (Lq, Lk) int64.
 
-    ``table_size`` is the cuboid that the table was made for; ``size`` and ``key_size`` are the cuboids of queries and
-    keys, no longer than it along any axis (by default the same). Both count their places from 0.
+    ``table_size`` is the cuboid that the table was made for; ``size`` and ``key_size`` are the cuboids of
+    queries and keys, no longer than it along any axis (by default the same). Both count places from 0.
     """
     query, key = _places(size or table_size), _places(key_size or size or table_size)
     steps = query[:, None] - key[None]  # (Lq, Lk, 3)

@@ -3,8 +3,8 @@
     with record_attention(maps.append):
         model(x)
 
-Every cuboid attention inside the block hands over one `AttentionMap`. Recording is per thread (a context variable), so
-two users of one model never see each other's maps.
+Every cuboid attention inside the block hands over one `AttentionMap`. Recording is per thread (a context
+variable), so two users of one model never see each other's maps.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids
 class AttentionMap:
     """The weights of one attention, and what is needed to place them on the volume.
 
-    weights: (B, heads, N, Lq, Lk + K), rows sum to 1 (0 where a query sees nothing); the last K keys are the extra
-        ones (global vectors).
+    weights: (B, heads, N, Lq, Lk + K), rows sum to 1 (0 where a query sees nothing); the last K keys are the
+        extra ones (global vectors).
     label: what the caller named itself, such as "encoder.levels.0.0.attentions.1".
     """
 

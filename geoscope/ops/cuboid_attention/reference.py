@@ -38,8 +38,8 @@ def attend(
     """Attention inside cuboids, and its weights.
 
     Shapes: ``query`` (B, T, H, W, heads, D), ``key`` the same over its own volume, ``value`` (..., heads, E);
-    ``extra`` is (query for the extra keys (B, T, H, W, heads, F), keys (B, K, heads, F), values (B, K, heads, E)).
-    The result is (B, T, H, W, heads, E), the weights (B, heads, N, Lq, Lk + K).
+    ``extra`` is (query for the extra keys (B, T, H, W, heads, F), keys (B, K, heads, F), values (B, K,
+    heads, E)). The result is (B, T, H, W, heads, E), the weights (B, heads, N, Lq, Lk + K).
     """
     q, k, v = cut(query * scale, cuboids), cut(key, key_cuboids), cut(value, key_cuboids)
     scores = torch.einsum("bnqhd,bnkhd->bhnqk", q, k)

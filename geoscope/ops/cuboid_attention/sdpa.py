@@ -1,4 +1,4 @@
-"""Cuboid attention through PyTorch's fused `scaled_dot_product_attention`: equal to the reference within rounding.
+"""Cuboid attention through PyTorch's fused `scaled_dot_product_attention`, equal within rounding.
 
 It keeps no weights, so it cannot be recorded, and knows no extra keys.
 """
