@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from geoscope.cli.events import open_event
+from geoscope.cli.outputs import Overwrite, check_output
 from geoscope.cli.shell import progress_bar
-from geoscope.errors import ConfigError
 
 SUFFIXES = (".nc", ".zarr", ".tif", ".gif", ".mp4", ".png")
 SHARE_OF_RUN = 0.8  # of the progress bar; the rest is writing
@@ -39,12 +39,13 @@ def nowcast(
         typer.Option(help="What a missing frame becomes: nan, linear or previous; default refuse."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Forecast the next hours of EVENT and write them to a file.
 
     The file carries a run card: model, hash of its weights, input, versions and time.
     """
-    check_output(out)
+    check_output("--out", out, SUFFIXES, overwrite)
     import geoscope as gs
     from geoscope.viz.export import save
 
@@ -60,26 +61,10 @@ def nowcast(
             progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share),
         )
         progress(f"writing {out.name}", SHARE_OF_RUN)
-        written = save(forecast, out)
+        written = save(forecast, out, overwrite=overwrite)
     times = forecast["time"].values.astype("datetime64[m]")
     peak = float(forecast.max())
     typer.echo(
         f"{written}: {len(times)} frames from {times[0]} to {times[-1]} UTC by {forecast.attrs['model']}, "
         f"maximum {peak:.1f} {forecast.attrs.get('units', '')}".rstrip()
     )
-
-
-def check_output(path: Path) -> None:
-    """Refuse an output that could not be written, before any work is done.
-
-    Raises:
-        ConfigError: an unknown ending, or a folder that does not exist.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"--out {str(path)!r} ends in {path.suffix or 'nothing'!r}; expected {', '.join(SUFFIXES)}"
-        )
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(
-            f"--out {str(path)!r}: the folder {str(path.parent)!r} does not exist; make it first"
-        )

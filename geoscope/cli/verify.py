@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from geoscope.cli.events import open_event, open_forecast
+from geoscope.cli.outputs import Overwrite, check_output
 from geoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,21 +33,22 @@ def verify(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all scores to this file too.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score FORECAST against what was OBSERVED at the same times: CSI by threshold and lead, MAE, bias.
 
     Frames are matched by valid time; pixels without data in either are left out.
     """
     levels = parse_thresholds(thresholds)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise ConfigError(f"--json {str(json_file)!r}: the folder {str(json_file.parent)!r} does not exist")
+    if json_file is not None:
+        check_output("--json", json_file, (".json",), overwrite)
     import geoscope as gs
 
     scores = gs.verify(open_forecast(forecast), open_event(observed), thresholds=levels)
     Console().print(_table(scores))
     typer.echo(_summary(scores))
     if json_file is not None:
-        _write_json(json_file, as_plain(scores))
+        _write_json(json_file, as_plain(scores), overwrite)
         typer.echo(f"wrote {json_file}")
 
 
@@ -89,14 +89,16 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _units(scores: "xr.Dataset") -> str:
+    return str(scores.attrs.get("units") or "the field's own unit")
+
+
 def _lead_minutes(scores: "xr.Dataset") -> list[float]:
     return (scores["lead_time"].values.astype("timedelta64[s]").astype(float) / 60).tolist()
 
 
 def _table(scores: "xr.Dataset") -> Table:
-    table = Table(
-        title="scores by lead time", caption="CSI at rain rates in mm/h; MAE and the others in mm/h"
-    )
+    table = Table(title="scores by lead time", caption=f"thresholds and errors in {_units(scores)}")
     table.add_column("lead, min", justify="right")
     for threshold in scores["threshold"].values:
         table.add_column(f"CSI {threshold:g}", justify="right")
@@ -112,17 +114,12 @@ def _table(scores: "xr.Dataset") -> Table:
 def _summary(scores: "xr.Dataset") -> str:
     return (
         f"CSI mean {scores.attrs['csi_mean']:.3f} (pooled over leads, mean over thresholds), "
-        f"MAE {scores.attrs['mae']:.3f} mm/h"
+        f"MAE {scores.attrs['mae']:.3f} {_units(scores)}"
     )
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write beside, then rename: the file is whole or not there."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.absolute().parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=1)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+def _write_json(path: Path, content: dict[str, Any], overwrite: bool) -> None:
+    from geoscope.data.whole_files import whole_file
+
+    with whole_file(path, overwrite) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

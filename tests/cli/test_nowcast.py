@@ -47,11 +47,17 @@ def test_a_geotiff_stack_is_written(run, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if "part" in path.name or "tmp" in path.name]
 
 
-def test_an_older_file_is_replaced(run, tmp_path):
+def test_an_older_file_is_replaced_on_request(run, tmp_path):
     out = tmp_path / "x.nc"
     out.write_text("yesterday's")
-    assert run("nowcast", "florence-2018", "--out", out, *PERSISTENCE).exit_code == 0
+    assert run("nowcast", "florence-2018", "--out", out, "--overwrite", *PERSISTENCE).exit_code == 0
     assert out.read_bytes()[:4] == MAGIC[".nc"]
+
+
+def test_an_older_file_is_not_replaced_unasked(refused, tmp_path):
+    (tmp_path / "x.nc").write_text("yesterday's")
+    assert "'x.nc' exists already" in refused("nowcast", "florence-2018", "--out", "x.nc", *PERSISTENCE)
+    assert (tmp_path / "x.nc").read_text() == "yesterday's"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,6 @@ def test_ctrl_c_while_forecasting_leaves_the_older_file(run, tmp_path, monkeypat
     monkeypatch.setattr("geoscope.inference.nowcast.nowcast", interrupted)
     out = tmp_path / "x.nc"
     out.write_text("yesterday's")
-    assert run("nowcast", "florence-2018", "--out", out).exit_code == 130
+    assert run("nowcast", "florence-2018", "--out", out, "--overwrite").exit_code == 130
     assert out.read_text() == "yesterday's"
     assert list(tmp_path.iterdir()) == [out]

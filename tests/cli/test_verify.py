@@ -56,6 +56,12 @@ def test_a_folder_that_is_missing_for_json_is_refused(refused, forecast):
     assert "--json 'none/s.json'" in refused("verify", forecast, "florence-2018", "--json", "none/s.json")
 
 
+@pytest.mark.parametrize(("name", "words"), [("s.txt", "ends in '.txt'"), ("old.json", "exists already")])
+def test_a_bad_name_for_json_is_refused(refused, forecast, tmp_path, name, words):
+    (tmp_path / "old.json").touch()
+    assert words in refused("verify", forecast, "florence-2018", "--json", name)
+
+
 def test_an_observation_of_another_storm_is_refused(refused, forecast):
     refused("verify", forecast, "simulated-storms")
 
