@@ -43,10 +43,6 @@ def interval_minutes(field: xr.DataArray) -> float:
     return step / 60.0
 
 
-def _spacing(values: np.ndarray) -> float:
-    return float(np.abs(np.diff(values.astype(np.float64))).mean()) if len(values) > 1 else float("nan")
-
-
 def great_circle_km(lon0: np.ndarray, lat0: np.ndarray, lon1: np.ndarray, lat1: np.ndarray) -> np.ndarray:
     """Distance in km on a sphere between points given in degrees (haversine)."""
     lon0, lat0, lon1, lat1 = (np.deg2rad(np.asarray(v, dtype=np.float64)) for v in (lon0, lat0, lon1, lat1))
@@ -55,26 +51,39 @@ def great_circle_km(lon0: np.ndarray, lat0: np.ndarray, lon1: np.ndarray, lat1: 
 
 
 def pixel_size_km(field: xr.DataArray) -> tuple[float, float]:
-    """Height and width of a pixel in km, at the middle of the field.
+    """Height and width of a pixel in km on the ground, at the middle of the field.
+
+    Where the place is known this is a distance on the Earth, so the scale of a projection does not count; without
+    one, `x` and `y` are taken as metres.
 
     Raises:
-        DataError: the field carries neither a CRS, nor lat/lon, nor x and y in metres.
+        DataError: the field carries neither a CRS, nor lat/lon, nor x and y.
     """
-    crs = crs_of(field)
-    if "x" in field.coords and "y" in field.coords and (crs is None or not crs.is_geographic):
-        if crs is None and "lat" in field.coords and field["lat"].ndim == 2:
-            return _pixel_size_from_lonlat(field)
-        unit = crs.axis_info[0].unit_conversion_factor if crs is not None and crs.axis_info else 1.0
-        return _spacing(field["y"].values) * unit / 1000, _spacing(field["x"].values) * unit / 1000
-    return _pixel_size_from_lonlat(field)
+    if has_place(field):
+        lon, lat = lonlat(_middle(field))
+        down = great_circle_km(lon[0, 0], lat[0, 0], lon[1, 0], lat[1, 0])
+        across = great_circle_km(lon[0, 0], lat[0, 0], lon[0, 1], lat[0, 1])
+        return float(down), float(across)
+    if "x" not in field.coords or "y" not in field.coords:
+        raise DataError(
+            "the field has no pixel size: give it x and y in metres, a CRS (field.rio.write_crs), or lat and lon"
+        )
+    return _spacing(field["y"].values) / 1000, _spacing(field["x"].values) / 1000
 
 
-def _pixel_size_from_lonlat(field: xr.DataArray) -> tuple[float, float]:
-    lon, lat = lonlat(field)
-    row, col = lat.shape[0] // 2, lat.shape[1] // 2
-    down = great_circle_km(lon[row - 1, col], lat[row - 1, col], lon[row, col], lat[row, col])
-    across = great_circle_km(lon[row, col - 1], lat[row, col - 1], lon[row, col], lat[row, col])
-    return float(down), float(across)
+def _middle(field: xr.DataArray) -> xr.DataArray:
+    """The two by two pixels in the middle."""
+    row, column = max(field.shape[-2] // 2 - 1, 0), max(field.shape[-1] // 2 - 1, 0)
+    middle = field.isel({field.dims[-2]: slice(row, row + 2), field.dims[-1]: slice(column, column + 2)})
+    if middle.shape[-2:] != (2, 2):
+        raise DataError(
+            f"a field of {field.shape[-2]} x {field.shape[-1]} pixels is too small: give at least 2 x 2"
+        )
+    return middle
+
+
+def _spacing(values: np.ndarray) -> float:
+    return float(np.abs(np.diff(values.astype(np.float64))).mean()) if len(values) > 1 else float("nan")
 
 
 def lonlat(field: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:

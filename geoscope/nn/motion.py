@@ -61,10 +61,14 @@ def estimate_motion(frames: Tensor, valid: Tensor | None = None) -> Tensor:
         if min(height, width) / factor < 6 and factor != LEVELS[-1]:
             continue
         scaled = F.avg_pool2d(frames, factor, ceil_mode=True, count_include_pad=False)
-        weight = None if valid is None else F.avg_pool2d(valid, factor, ceil_mode=True, count_include_pad=False)
+        weight = (
+            None if valid is None else F.avg_pool2d(valid, factor, ceil_mode=True, count_include_pad=False)
+        )
         size = scaled.shape[-2:]
         if finest is not None:
-            motion = F.interpolate(motion * (finest / factor), size=size, mode="bilinear", align_corners=False)
+            motion = F.interpolate(
+                motion * (finest / factor), size=size, mode="bilinear", align_corners=False
+            )
         else:
             motion = motion.expand(-1, -1, *size)
         scaled = gaussian_blur(scaled, 1.0)
@@ -95,7 +99,9 @@ def _refine(frames: Tensor, valid: Tensor | None, motion: Tensor) -> Tensor:
         moments = moments + torch.cat(terms, dim=1) * confidence
     energy = (moments[:, :1] + moments[:, 2:3]).mean(dim=(2, 3), keepdim=True)
     ridge = PRIOR * energy + 1e-6
-    estimate = _solve(moments.mean(dim=(2, 3), keepdim=True), motion.mean(dim=(2, 3), keepdim=True), ridge, motion)
+    estimate = _solve(
+        moments.mean(dim=(2, 3), keepdim=True), motion.mean(dim=(2, 3), keepdim=True), ridge, motion
+    )
     for scale in (4.0, 1.0):
         if WINDOW * scale < max(height, width):
             estimate = _solve(gaussian_blur(moments, WINDOW * scale), estimate, ridge, motion)
