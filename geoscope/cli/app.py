@@ -1,5 +1,7 @@
 """The commands and their order in `geoscope --help`."""
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -51,4 +53,6 @@ app.command(epilog="Example: geoscope serve nowcast --port 5006")(serve)
 
 def main() -> None:
     """The entry point of the command `geoscope`."""
+    # A polite kill unwinds as Ctrl-C does, so that half-written files go too; the code is the shell's 128 + 15.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app(prog_name="geoscope")
