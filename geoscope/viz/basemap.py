@@ -42,7 +42,7 @@ class MapLook:
 
 
 LOOKS: dict[str, MapLook] = {
-    "light": MapLook("#e6ebef", "#faf8f4", "#4c5a66", "#8d97a0", "#b9c2ca", "#26313b", "#ffffff"),
+    "light": MapLook("#dbe4ea", "#efece5", "#4c5a66", "#8d97a0", "#aab5be", "#26313b", "#ffffff"),
     "dark": MapLook("#10161c", "#1f272f", "#93a2b0", "#5d6b78", "#36424e", "#dde5ec", "#0b0f13"),
 }
 

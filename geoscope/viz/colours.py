@@ -69,7 +69,7 @@ _DIVERGING: dict[Theme, tuple[list[tuple[float, float, float]], list[tuple[float
     ),
 }
 _SPECIAL: dict[Theme, list[tuple[int, int, int, int]]] = {
-    "light": [(0, 0, 0, 0), (134, 134, 140, 150), (255, 255, 255, 96)],
+    "light": [(0, 0, 0, 0), (134, 134, 140, 150), (255, 255, 255, 150)],
     "dark": [(0, 0, 0, 0), (120, 122, 130, 150), (150, 175, 210, 26)],
 }
 _HATCH: dict[Theme, tuple[int, int, int, int]] = {"light": (84, 84, 92, 190), "dark": (176, 178, 186, 170)}
