@@ -60,6 +60,10 @@ class GlobalOptions:
     decoder_cross: bool = False
     feed_forward: bool = False
 
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ConfigError(f"global vectors count={self.count}: give 0 or more")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout:
@@ -68,6 +72,10 @@ class Dropout:
     attention: float = 0.0
     projection: float = 0.0
     feed_forward: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0.0 <= share < 1.0 for share in (self.attention, self.projection, self.feed_forward)):
+            raise ConfigError(f"dropout {self}: give shares from 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +151,10 @@ class EarthformerConfig:
                 f"input_shape {self.input_shape} and target_shape {self.target_shape} differ in rows or "
                 "columns: Earthformer forecasts on the grid that it is given"
             )
+        if len(self.downsample) != 3 or min(self.downsample) < 1:
+            raise ConfigError(
+                f"downsample={self.downsample}: give three lengths of at least 1, for T, H and W"
+            )
         levels = len(self.encoder_depth)
         if (
             levels < 1
@@ -158,7 +170,7 @@ class EarthformerConfig:
                 f"widths={self.widths}: give one width for each of {levels} levels, the first being "
                 f"base_width={self.base_width}"
             )
-        if any(width < 1 or width % self.heads for width in self.level_widths):
+        if self.heads < 1 or any(width < 1 or width % self.heads for width in self.level_widths):
             raise ConfigError(f"level widths {self.level_widths} do not all split into heads={self.heads}")
         if not 0 <= self.cross_start <= levels:
             raise ConfigError(f"cross_start={self.cross_start}: give a level from 0 to {levels}")

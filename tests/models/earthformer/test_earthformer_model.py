@@ -1,0 +1,181 @@
+"""The model: shapes, any grid, what each option does, and what the config refuses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geoscope.errors import ConfigError, ShapeError
+from geoscope.models.earthformer.config import (
+    Dropout,
+    EarthformerConfig,
+    GlobalOptions,
+    StemStage,
+)
+from geoscope.models.earthformer.model import Earthformer
+from geoscope.nn.cuboid_cross_attention import CrossCuboids
+from geoscope.nn.cuboid_self_attention import GlobalVectors
+from geoscope.ops.cuboid_attention import Cuboids, record_attention
+
+WINDOWS = (
+    Cuboids(size=(4, 1, 1)),
+    Cuboids(size=(1, 4, 4), shift=(0, 2, 2)),
+    Cuboids(size=(1, 4, 4), strategy=("local", "dilated", "dilated")),
+)
+TINY = EarthformerConfig(
+    input_shape=(3, 8, 8, 2),
+    target_shape=(4, 8, 8, 1),
+    base_width=8,
+    heads=2,
+    encoder_depth=(1,),
+    decoder_depth=(1,),
+    stem=(StemStage(width=8, factor=(1, 2, 2), convs=1, groups=2),),
+)
+FREE = replace(
+    TINY,
+    positions="t",
+    padding="ignore",
+    encoder_attention=WINDOWS,
+    decoder_attention=WINDOWS,
+    final_upsample=False,
+)
+
+
+def test_steps_and_channels_may_differ_between_input_and_target():
+    assert Earthformer(TINY)(torch.randn(2, 3, 8, 8, 2)).shape == (2, 4, 8, 8, 1)
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (5, 13), (1, 1), (30, 22)])
+def test_a_model_with_windows_and_positions_in_time_only_takes_any_grid(grid):
+    model = Earthformer(FREE).eval()
+    out = model(torch.randn(1, 3, *grid, 2))
+    assert out.shape == (1, 4, -(-grid[0] // 2), -(-grid[1] // 2), 1)
+    assert torch.isfinite(out).all()
+
+
+def test_a_forecast_does_not_depend_on_the_other_samples_of_the_batch():
+    model, x = Earthformer(FREE).eval(), torch.randn(3, 3, 8, 8, 2)
+    torch.testing.assert_close(model(x)[1:2], model(x[1:2]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["zeros", "nearest_interp", "last", "mean"])
+def test_the_initial_state_starts_where_it_says(kind):
+    model = Earthformer(replace(TINY, initial_state=kind)).eval()
+    memory = torch.arange(3.0).view(1, 3, 1, 1, 1).expand(2, 3, 4, 4, 8)
+    with torch.no_grad():
+        model.state_projection.weight.copy_(torch.eye(8))
+        state = model.initial_state(memory)
+    assert state.shape == (2, 4, 4, 4, 8)
+    steps = {"nearest_interp": [0, 0, 1, 2], "last": [2, 2, 2, 2], "mean": [1, 1, 1, 1]}
+    if kind == "zeros":
+        assert torch.equal(state[0], model.decoder_positions.table(4, 4, 4).detach())
+    else:
+        assert state[0, :, 0, 0, 0].tolist() == steps[kind]
+
+
+def test_every_parameter_learns():
+    vectors = GlobalOptions(
+        count=2,
+        layer=GlobalVectors(separate=True, self_attention=True, ratio=2),
+        decoder_self=True,
+        decoder_cross=True,
+        feed_forward=True,
+    )
+    config = replace(TINY, global_vectors=vectors, encoder_depth=(1, 1), decoder_depth=(1, 1), gated=True)
+    model = Earthformer(replace(config, first_self_attention=True))
+    model(torch.randn(1, 3, 8, 8, 2)).square().mean().backward()
+    idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    unseen = {name for name in idle if ".globals." in name or "global_feed_forwards" in name}
+    # The last update of the global vectors on each decoder level leads nowhere; everything else must learn.
+    assert idle == unseen
+    assert all(name.startswith("decoder.self_levels") for name in idle)
+
+
+def test_dropout_only_acts_in_training():
+    model = Earthformer(replace(TINY, dropout=Dropout(attention=0.5, projection=0.5, feed_forward=0.5)))
+    x = torch.randn(1, 3, 8, 8, 2)
+    assert not torch.equal(model(x), model(x))
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+def test_gradients_are_those_of_finite_differences():
+    torch.manual_seed(0)
+    config = replace(
+        FREE,
+        input_shape=(2, 3, 3, 1),
+        target_shape=(1, 3, 3, 1),
+        base_width=4,
+        stem=(StemStage(width=4, convs=0, groups=1),),
+        encoder_attention=(Cuboids(size=(2, 2, 2), shift=(0, 1, 1)),),
+        decoder_attention=(Cuboids(size=(1, 2, 2)),),
+        cross_attention=(CrossCuboids(size=(2, 2)),),
+    )
+    model = Earthformer(config).double()
+    assert torch.autograd.gradcheck(model, torch.randn(1, 2, 3, 3, 1).double().requires_grad_(), atol=1e-6)
+
+
+def test_attention_maps_carry_the_names_of_their_layers():
+    model, maps = Earthformer(FREE).eval(), []
+    x = torch.randn(1, 3, 8, 8, 2)
+    with record_attention(maps.append):
+        recorded = model(x)
+    labels = [each.label for each in maps]
+    assert labels == [f"encoder.levels.0.0.attentions.{i}" for i in range(3)] + [
+        "decoder.cross_levels.0.0.attentions.0"
+    ]
+    assert all(name in dict(model.named_modules()) for name in labels)
+    assert torch.allclose(maps[0].weights.sum(-1), torch.ones(()), atol=1e-5)
+    torch.testing.assert_close(recorded, model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_time_groups_of_a_cross_attention_see_their_part_of_the_memory():
+    config = replace(TINY, cross_attention=(CrossCuboids(size=(2, 2), groups=2),), padding="ignore")
+    assert torch.isfinite(Earthformer(config)(torch.randn(1, 3, 8, 8, 2))).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 8, 2), (1, 3, 8, 8, 1), (1, 3, 9, 8, 2)])
+def test_an_input_of_another_shape_is_refused(shape):
+    with pytest.raises(ShapeError, match="input has shape"):
+        Earthformer(TINY)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_shape": (3, 8, 8)}, "input_shape="),
+        ({"target_shape": (0, 8, 8, 1)}, "target_shape="),
+        ({"target_shape": (4, 8, 9, 1)}, "differ in rows or columns"),
+        ({"encoder_depth": (1, 1)}, "encoder_depth="),
+        ({"decoder_depth": (0,)}, "decoder_depth="),
+        ({"widths": (16,)}, "widths="),
+        ({"heads": 3}, "heads=3"),
+        ({"cross_start": 2}, "cross_start=2"),
+        ({"upsample_kernel": 2}, "upsample_kernel=2"),
+        ({"initial_state": "noise"}, "initial_state='noise'"),
+        ({"base_width": 16}, "must be base_width=16"),
+        ({"encoder_attention": ["axial", "axial"]}, "encoder_attention lists 2 levels"),
+        ({"encoder_attention": "spiral"}, "pattern 'spiral'"),
+        ({"downsample": (0, 2, 2)}, "downsample="),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_by_name(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(TINY, **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: StemStage(width=8, groups=3), "does not split into 3 groups"),
+        (lambda: StemStage(width=16, factor=(1, 0, 2)), "stem factor="),
+        (lambda: StemStage(width=16, convs=-1), "stem convs=-1"),
+        (lambda: Dropout(attention=1.0), "dropout"),
+        (lambda: GlobalOptions(count=-1), "count=-1"),
+        (lambda: GlobalVectors(ratio=2), "ratio=2"),
+        (lambda: CrossCuboids(size=(2, 2), groups=0), "groups=0"),
+    ],
+)
+def test_a_part_that_cannot_work_is_refused_by_name(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
