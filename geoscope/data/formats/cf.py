@@ -221,7 +221,8 @@ def _quantity(
     units = str(variable.attrs.get("units", ""))
     factor = rate_factor(units)
     if factor is not None:
-        return rain_rate(factor)
+        kept = {name: variable.attrs.get(name) for name in ("long_name", "cell_methods")}
+        return rain_rate(factor, **{name: text for name, text in kept.items() if text})
     if is_reflectivity(units):
         return reflectivity(request.zr)
     depth = depth_factor(units)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from geoscope.data.formats import raster
 from geoscope.data.formats.faults import fault, reading
@@ -31,6 +32,7 @@ _WHAT = "a GeoTIFF"
 _ITEM = re.compile(r'<Item name="([^"]{1,80})"([^>]{0,200})>([^<]{0,200})</Item>')
 _UNIT = re.compile(r'unit="([^"]{1,40})"')
 _TIME_TAGS = ("valid_time", "time", "TIMESTAMP", "datetime", "Observation time", "TIFFTAG_DATETIME")
+_RESERVED = ("AREA_OR_POINT", "valid_time", "lead_minutes", "OVR_RESAMPLING_ALG", "variable", "name", "units", "unit", "time", "times", "forecast_reference_time")
 _IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d{10})(\d{2})?(?!\d)")
 
 
@@ -56,7 +58,8 @@ def read(path: Path, request: Request) -> list[Piece]:
         offset = _number(tags, "Offset", float(data.offsets[0]))
         codes = (_number(tags, "Nodata", data.nodata), _number(tags, "Undetect", None))
         work = data.width * data.height * (np.dtype(data.dtypes[0]).itemsize + 10)
-    attrs = quantity.attrs | _about(tags, path)
+        coords = _forecast_coords(data, tags)
+    attrs = _about(tags, path) | quantity.attrs
     if origin:
         attrs["time_from"] = origin
     return [
@@ -76,6 +79,7 @@ def read(path: Path, request: Request) -> list[Piece]:
                 quantity,
             ),
             work_bytes=work,
+            coords=coords,
         )
     ]
 
@@ -133,6 +137,19 @@ def _times(data: Any, tags: dict[str, Any], path: Path) -> tuple[np.ndarray, str
     )
 
 
+def _forecast_coords(data: Any, tags: dict[str, Any]) -> dict[str, xr.Variable]:
+    """When a forecast was issued and how far each band lies ahead, where geoscope wrote it down."""
+    issued = _moment(tags.get("forecast_reference_time"))
+    leads = [_number(data.tags(band), "lead_minutes", None) for band in range(1, data.count + 1)]
+    if issued is None or any(lead is None for lead in leads):
+        return {}
+    seconds = np.array([round(60 * (lead or 0.0)) for lead in leads], dtype="timedelta64[s]")
+    return {
+        "forecast_reference_time": xr.Variable((), issued),
+        "lead_time": xr.Variable("time", seconds.astype("timedelta64[ns]")),
+    }
+
+
 def _moment(text: Any) -> np.datetime64 | None:
     """A time in any of the ways in which tags write it, or None."""
     digits = "".join(re.findall(r"\d+", str(text or "")[:40].split("+")[0].split(".")[0]))
@@ -151,7 +168,8 @@ def _meaning(units: str, name: str, tags: dict[str, Any], path: Path, request: R
         raise fault(path, f"variable {request.variable!r}", f"only {name!r}", "leave variable= out")
     factor = rate_factor(units)
     if factor is not None:
-        return rain_rate(factor)
+        kept = {name: tags[name] for name in ("long_name", "cell_methods") if tags.get(name)}
+        return rain_rate(factor, **kept)
     if is_reflectivity(units):
         return reflectivity(request.zr)
     minutes = _number(tags, "accumulation_minutes", None)
@@ -169,18 +187,12 @@ def _about(tags: dict[str, Any], path: Path) -> dict[str, object]:
             "credit": "Radar: Finnish Meteorological Institute, CC BY 4.0",
             "licence": "CC BY 4.0",
         }
-    kept = (
-        "source",
-        "credit",
-        "institution",
-        "licence",
-        "model",
-        "run_card",
-        "title",
-        "zr_relation",
-        "comment",
-    )
-    about: dict[str, object] = {name: str(tags[name]) for name in kept if tags.get(name)}
+    about: dict[str, object] = {
+        name: value for name, value in tags.items() if value and name not in _RESERVED and "TIFF" not in name
+    }
+    for name in ("accumulation_minutes", "interval_minutes"):
+        if _number(tags, name, None) is not None:
+            about[name] = _number(tags, name, None)
     about.setdefault("source", str(about.get("title", path.name)))
     about.setdefault("credit", f"Data: {about.get('institution', about['source'])}")
     return about
