@@ -1,9 +1,10 @@
-"""Line charts for the tabs, as plain Bokeh figures whose sources are filled again and again."""
+"""Line charts for the tabs, as plain Bokeh figures whose one source is filled again and again."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, Legend, LegendItem, Span
+import numpy as np
+from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, Legend, LegendItem, MultiLine, Scatter, Span
 from bokeh.plotting import figure
 
 # Colour-blind safe (Okabe and Ito 2008), dark enough for both themes.
@@ -15,7 +16,7 @@ DASHES = ("solid", "dashed", "dotted", "dotdash")
 class LineChart:
     """Lines over time or lead. `figure` is the plot; `draw` replaces what it shows."""
 
-    def __init__(self, y_label: str, x_label: str = "", *, is_time: bool = False, most_lines: int = 24) -> None:
+    def __init__(self, y_label: str, x_label: str = "", *, is_time: bool = False) -> None:
         self.figure = figure(
             height=260,
             sizing_mode="stretch_width",
@@ -23,39 +24,40 @@ class LineChart:
             y_axis_label=y_label,
             x_axis_label=x_label,
             toolbar_location=None,
-            tools=[CrosshairTool(dimensions="height", line_alpha=0.4)],
+            tools=[CrosshairTool(dimensions="height", line_alpha=0.4)],  # type: ignore[arg-type]
             min_border_right=12,
         )
-        self.figure.y_range.only_visible = True  # type: ignore[union-attr]
-        self._sources, self._lines, self._dots = [], [], []
-        for _ in range(most_lines):
-            source = ColumnDataSource({"x": [], "y": [], "name": [], "label": []})
-            self._sources.append(source)
-            self._lines.append(self.figure.line("x", "y", source=source, line_width=2, visible=False))
-            self._dots.append(self.figure.scatter("x", "y", source=source, size=6, visible=False))
-        self._legend = Legend(
-            items=[], orientation="vertical", label_text_font_size="11px", spacing=0, padding=4, glyph_height=14
-        )
+        self._lines = ColumnDataSource({"xs": [], "ys": [], "colour": [], "dash": []})
+        self._dots = ColumnDataSource({"x": [], "y": [], "name": [], "label": [], "colour": []})
+        look = {"line_color": "colour", "line_dash": "dash", "line_width": 2}
+        self._renderer = self.figure.add_glyph(self._lines, MultiLine(**look))
+        dots = self.figure.add_glyph(self._dots, Scatter(size=6, fill_color="colour", line_color="colour"))
+        self._legend = Legend(items=[])
         self.figure.add_layout(self._legend, "right")
-        hover = HoverTool(
-            tooltips=[("", "@name"), ("", "@label")], renderers=self._dots, mode="mouse", attachment="horizontal"
-        )
-        self.figure.add_tools(hover)
+        self.figure.add_tools(HoverTool(tooltips=[("", "@name"), ("", "@label")], renderers=[dots]))
         self._spans: dict[str, Span] = {}
 
     def draw(self, lines: Sequence[dict[str, Any]]) -> None:
         """Show lines: each has name, x, y, labels (a text for each point), colour and dash."""
-        items = []
-        for source, line, dots, content in zip(self._sources, self._lines, self._dots, lines, strict=False):
-            names = [content["name"]] * len(content["x"])
-            source.data = {"x": content["x"], "y": content["y"], "name": names, "label": content["labels"]}
-            line.glyph.update(line_color=content["colour"], line_dash=content.get("dash", "solid"))
-            dots.glyph.update(fill_color=content["colour"], line_color=content["colour"])
-            line.visible = dots.visible = True
-            items.append(LegendItem(label=content["name"], renderers=[line]))
-        for number in range(len(lines), len(self._sources)):
-            self._lines[number].visible = self._dots[number].visible = False
-        self._legend.items = items
+        counts = [len(line["x"]) for line in lines]
+        self._dots.data = {
+            "x": np.concatenate([line["x"] for line in lines]) if lines else [],
+            "y": np.concatenate([line["y"] for line in lines]) if lines else [],
+            "label": [label for line in lines for label in line["labels"]],
+            **{
+                key: [line[key] for line, count in zip(lines, counts, strict=True) for _ in range(count)]
+                for key in ("name", "colour")
+            },
+        }
+        self._lines.data = {
+            "xs": [line["x"] for line in lines],
+            "ys": [line["y"] for line in lines],
+            "colour": [line["colour"] for line in lines],
+            "dash": [line["dash"] for line in lines],
+        }
+        self._legend.items = [
+            LegendItem(label=line["name"], renderers=[self._renderer], index=index) for index, line in enumerate(lines)
+        ]
 
     def mark(self, name: str, x: Any, colour: str) -> None:
         """A vertical line, moved when it is there already."""

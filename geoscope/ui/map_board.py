@@ -25,15 +25,15 @@ _GRID = """
 @media (max-width: 820px) { :host { grid-template-columns: minmax(0, 1fr); } }
 """
 _CELL = """
-:host { position: relative; min-width: 0; width: 100%; height: clamp(320px, calc(100vh - 330px), 1100px); }
+:host { position: relative; min-width: 0; width: 100%; height: clamp(320px, calc(100vh - 346px), 1100px); }
 @media (max-width: 820px) { :host { height: clamp(280px, 62vh, 460px); } }
 """
 _CAPTION = """
 :host { position: absolute !important; top: 0; left: 0; right: 0; z-index: 2; pointer-events: none; }
-.caption { display: flex; justify-content: space-between; gap: 8px; padding: 4px 8px; font: 12px/16px Roboto, sans-serif;
+.caption { display: flex; flex-wrap: wrap; gap: 0 8px; padding: 3px 8px; font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 86%, transparent); color: var(--panel-on-surface-color); }
-.caption b { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.caption span { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.caption b { flex: 1 0 100%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.caption span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .caption em { font-style: normal; opacity: .75; }
 """
 _NOTE = """
@@ -254,13 +254,13 @@ class MapBoard:
         )
         mode.param.watch(lambda event: maps.set_mode(event.new), "value")
         third = pmui.Select.from_param(
-            state.param.third_map, options={v: k for k, v in THIRD_MAPS.items()}, label="Third map", **_SMALL
+            state.param.third_map, options={v: k for k, v in THIRD_MAPS.items()}, label="Third map", description="", **_SMALL
         )
         scale = pmui.Select.from_param(
-            state.param.scale, options={v: k for k, v in SCALES.items()}, label="Colours", **_SMALL
+            state.param.scale, options={v: k for k, v in SCALES.items()}, label="Colours", description="", **_SMALL
         )
         opacity = pmui.FloatSlider.from_param(
-            state.param.opacity, label="Opacity", step=0.05, width=120, margin=(0, 8), size="small"
+            state.param.opacity, label="Opacity", step=0.05, width=120, margin=(0, 8), size="small", description=""
         )
         return pmui.FlexBox(
             mode,
@@ -278,7 +278,7 @@ class MapBoard:
         )
 
 
-_SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (6, 4)}
+_SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (7, 4, 3, 4)}
 
 
 def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:

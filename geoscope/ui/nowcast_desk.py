@@ -149,11 +149,10 @@ class NowcastDesk(param.Parameterized):
         state.param.watch(lambda *events: self.forget_scores(), "thresholds")
 
     def close(self) -> None:
-        """Stop all work and let go of the data; for the end of a session."""
+        """Stop all work; for the end of a session."""
         self._reader.close()
         self._models.close()
         self._scorer.close()
-        self.param.update(field=None, candidate=None, run=None)
 
     # Data
 
@@ -195,7 +194,7 @@ class NowcastDesk(param.Parameterized):
         issue = field.default_issue(state.lead_steps)
         if not is_new and 0 < state.issue_index < field.frames:  # from a link
             issue = state.issue_index
-        frame = state.frame_index if not is_new and state.frame_index else issue
+        frame = state.frame_index if not is_new and state.frame_index else issue + state.lead_steps
         self.param.update(candidate=None, data_problem="", run=None, run_problem="")
         with param.parameterized.batch_call_watchers(state), param.parameterized.batch_call_watchers(self):
             if is_new:

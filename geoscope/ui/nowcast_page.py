@@ -16,7 +16,7 @@ from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
 from geoscope.ui.point_tab import PointTab
 from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, best_model
-from geoscope.ui.shell import Shell, step
+from geoscope.ui.shell import Shell, begin, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
 
@@ -97,6 +97,7 @@ class NowcastPage:
         tabs = pmui.Tabs(
             *((TAB_TITLES[name], views[name]) for name in TABS),
             active=TABS.index(self.state.tab),
+            dynamic=True,
             sizing_mode="stretch_width",
             margin=(0, 8, 24, 8),
         )
@@ -119,7 +120,7 @@ def _notifier() -> Callable[[Callable[[], None]], Any]:
 
 def serve_nowcast(pages: Sequence[str] = ("nowcast",)) -> NowcastPage:
     """Make the page of this session, read and write its address, and mark it servable."""
-    pn.extension(notifications=False)
+    begin()
     location = pn.state.location
     page = NowcastPage(pages, dict(location.query_params) if location is not None else {})
     if location is not None:

@@ -12,7 +12,7 @@ from geoscope.ui.nowcast_frames import is_known, when
 from geoscope.ui.nowcast_state import SPEEDS, NowcastState
 from geoscope.ui.open_field import say_time
 from geoscope.ui.shell import KeysAndClock
-from geoscope.ui.time_axis import TimeAxis
+from geoscope.ui.timeline import Timeline
 
 KEYS = ["ArrowLeft", "ArrowRight", "Home", "End", " "]
 
@@ -33,7 +33,7 @@ class Player:
     def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
         self.state, self.desk = state, desk
         self.keys = KeysAndClock(on_key=self.press, on_tick=self.tick, keys=KEYS)
-        self.axis = TimeAxis(sizing_mode="stretch_width", height=64, margin=(6, 12, 2, 12))
+        self.axis = Timeline(sizing_mode="stretch_width", height=64, margin=(6, 12, 2, 12))
         self._clock = pn.pane.HTML("", stylesheets=[_CLOCK], margin=(6, 12))
         self._play = _button("play_arrow", "Play (space)", self.toggle)
         self.view = pmui.Column(
@@ -150,9 +150,9 @@ class Player:
     def _make_buttons(self) -> pmui.FlexBox:
         state = self.state
         speed = pmui.Select.from_param(
-            state.param.speed, options=SPEEDS, label="Speed", size="small", width=124, margin=(4, 6)
+            state.param.speed, options=SPEEDS, label="Speed", size="small", width=120, margin=(6, 6, 2, 6), description=""
         )
-        loops = pmui.Switch.from_param(state.param.loops, label="Loop", margin=(4, 6), size="small")
+        loops = pmui.Switch.from_param(state.param.loops, label="Loop", margin=(4, 6), size="small", description="")
         return pmui.FlexBox(
             _button("first_page", "First frame (Home)", lambda: self.go_to(0)),
             _button("chevron_left", "One frame back (left arrow)", lambda: self.step(-1)),
@@ -193,5 +193,5 @@ def _legend() -> pn.pane.HTML:
     """
     marks = (("#5f8fc4", "observed"), ("#d98324", "forecast"))
     text = "".join(f'<span><i style="background:{colour}"></i>{name}</span>' for colour, name in marks)
-    text += '<span>&#9650; issue time: click the lower lane</span>'
+    text += '<span>&#9650; issue time</span>'
     return pn.pane.HTML(f'<div class="kinds">{text}</div>', stylesheets=[css], margin=(4, 8))

@@ -26,7 +26,7 @@ class TimeStep:
         self.state, self.desk = state, desk
         self._issue = pmui.Select(label="Issue time", options={"–": 0}, value=0, **_FULL)
         self._truth = pmui.Switch.from_param(
-            state.param.shows_truth, label="Show what happened later", margin=(2, 12), size="small"
+            state.param.shows_truth, label="Show what happened later", description="", margin=(2, 12), size="small"
         )
         self.content = [self._issue, self._truth]
         desk.param.watch(lambda *events: self._fill(), "field")
@@ -57,10 +57,10 @@ class ModelStep:
         models = {card.title: card.name for card in cards}
         if state.model not in models.values() and cards:
             state.model = cards[0].name
-        self._model = pmui.Select.from_param(state.param.model, label="Model", options=models, **_FULL)
+        self._model = pmui.Select.from_param(state.param.model, label="Model", options=models, description="", **_FULL)
         self._lead = pmui.Select(label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL)
         state.param.device.objects = _devices()
-        self._device = pmui.Select.from_param(state.param.device, label="Device", **_FULL)
+        self._device = pmui.Select.from_param(state.param.device, label="Device", description="", **_FULL)
         self.content = [self._model, self._lead, self._device]
         desk.param.watch(lambda *events: self._fill(), "field")
         state.param.watch(lambda *events: self._fill(), "lead_steps")

@@ -154,6 +154,11 @@ def pages_beside(app: Path) -> list[str]:
     return [name for name in TITLES if (app.parent / f"{name}.py").exists()]
 
 
+def begin() -> None:
+    """What every page says to Panel before it makes anything."""
+    pn.extension(notifications=False, respect_explicit_sizing=True)
+
+
 class Shell:
     """A page: ``steps`` at the left, ``main`` in the middle, and one component for keys and clock.
 

@@ -37,7 +37,7 @@ _CSS = """
 """
 
 
-class TimeAxis(pn.custom.JSComponent):
+class Timeline(pn.custom.JSComponent):
     """Frames in the upper lane, the issue time in the lower one; both by mouse, finger or arrow keys.
 
     `kinds` says of each frame what can be seen there: observed, hidden (observed, not shown), forecast, verified
@@ -52,5 +52,5 @@ class TimeAxis(pn.custom.JSComponent):
     lead = param.Integer(default=0)
     observed = param.Integer(default=1, doc="how many frames were observed: the issue time is one of them")
 
-    _esm = Path(__file__).with_name("time_axis.js")
+    _esm = Path(__file__).with_name("timeline.js")
     _stylesheets = [_CSS]  # noqa: RUF012 - Panel's own interface
