@@ -1,4 +1,4 @@
-"""Take docs/screenshot.png: serve the nowcast page, run a forecast on the shipped event, photograph it.
+"""Take docs/screenshot.png: serve the nowcast page, open a view of the shipped event, photograph it.
 
     python docs/make_screenshot.py [--out docs/screenshot.png] [--dark] [--chromium PATH]
 
@@ -15,6 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 1000.0  # Playwright counts milliseconds
+VIEW = "issue=10&frame=12&truth=1&lead=3&tab=verification"  # two hours after the issue time, with the truth beside
 
 
 def serve() -> tuple[subprocess.Popen[str], str]:
@@ -29,14 +30,12 @@ def serve() -> tuple[subprocess.Popen[str], str]:
     raise SystemExit("the server ended before the page was up; try geoscope serve nowcast")
 
 
-def run_forecast(page: Page) -> None:
-    """Press Run and wait until the forecast stands on the map."""
-    run = page.get_by_role("button", name="Run").first
-    run.wait_for(timeout=60 * SECONDS)
-    run.click()
-    page.wait_for_timeout(2 * SECONDS)
-    page.get_by_role("progressbar").first.wait_for(state="hidden", timeout=120 * SECONDS)
-    page.wait_for_load_state("networkidle")
+def wait_for_the_forecast(page: Page) -> None:
+    """Until the forecast that the address asks for stands on the maps and nothing turns or fades any more."""
+    page.get_by_role("status").filter(has_text="issued").first.wait_for(timeout=120 * SECONDS)
+    page.wait_for_load_state("networkidle", timeout=60 * SECONDS)
+    for veil in page.locator(".MuiBackdrop-root").all():
+        veil.wait_for(state="hidden", timeout=60 * SECONDS)
     page.wait_for_timeout(2 * SECONDS)
 
 
@@ -58,9 +57,8 @@ def main() -> None:
             page = browser.new_page(
                 viewport={"width": 1280, "height": 800}, color_scheme="dark" if options.dark else "light"
             )
-            page.goto(address)
-            page.wait_for_load_state("networkidle", timeout=60 * SECONDS)
-            run_forecast(page)
+            page.goto(f"{address}?{VIEW}")
+            wait_for_the_forecast(page)
             page.screenshot(path=options.out)
             browser.close()
     finally:
