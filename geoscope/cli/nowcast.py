@@ -9,7 +9,6 @@ from geoscope.cli.events import open_event
 from geoscope.cli.outputs import Overwrite, check_output
 from geoscope.cli.shell import progress_bar
 
-SUFFIXES = (".nc", ".zarr", ".tif", ".gif", ".mp4", ".png")
 SHARE_OF_RUN = 0.8  # of the progress bar; the rest is writing
 
 
@@ -18,7 +17,7 @@ def nowcast(
         str, typer.Argument(metavar="EVENT", help="A sample's name, a file, a folder, or a glob in quotes.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help=f"File to write; its ending says how: {', '.join(SUFFIXES)}.")
+        Path, typer.Option("--out", "-o", help="File to write: .nc, .zarr, .tif, .gif, .mp4 or .png.")
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="See geoscope models.")] = "earthformer-nowcast",
     issue_time: Annotated[
@@ -45,9 +44,10 @@ def nowcast(
 
     The file carries a run card: model, hash of its weights, input, versions and time.
     """
-    check_output("--out", out, SUFFIXES, overwrite)
     import geoscope as gs
-    from geoscope.viz.export import save
+    from geoscope.viz.export import DATA_SUFFIXES, PICTURE_SUFFIXES, save
+
+    check_output("--out", out, (*DATA_SUFFIXES, *PICTURE_SUFFIXES), overwrite)
 
     with progress_bar("nowcast") as progress:
         progress("reading", 0.0)
@@ -60,8 +60,12 @@ def nowcast(
             device=device,
             progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share),
         )
-        progress(f"writing {out.name}", SHARE_OF_RUN)
-        written = save(forecast, out, overwrite=overwrite)
+        written = save(
+            forecast,
+            out,
+            overwrite=overwrite,
+            progress=lambda stage, share: progress(stage, SHARE_OF_RUN + (1 - SHARE_OF_RUN) * share),
+        )
     times = forecast["time"].values.astype("datetime64[m]")
     peak = float(forecast.max())
     typer.echo(
