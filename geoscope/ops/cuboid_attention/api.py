@@ -64,7 +64,7 @@ def cuboid_attention(
         dropout: of the weights; 0 outside training.
         label: the name under which the map is recorded.
         impl: "reference" is the meaning of the operation, "sdpa" PyTorch's fused kernel; "auto" takes the
-            fused kernel unless the weights are recorded or there are extra keys.
+            fused kernel unless the weights are recorded, there are extra keys, or a bias is learnt on a CPU.
 
     Raises:
         ShapeError: tensors that do not fit together, named with both shapes.
@@ -77,7 +77,7 @@ def cuboid_attention(
     if not 0.0 <= dropout < 1.0:
         raise ConfigError(f"dropout={dropout}: give a share from 0 to below 1")
     recorder = current_recorder()
-    chosen = _choose(impl, needs_reference=extra is not None or recorder is not None)
+    chosen = _choose(impl, needs_reference=extra is not None or recorder is not None, bias=bias)
     mask = _mask(query, key, cuboids, key_cuboids, key_mask)
     scale = float(query.shape[-1] ** -0.5) if scale is None else scale
     if chosen == "sdpa":
@@ -119,14 +119,20 @@ def cuboid_attention(
     return out
 
 
-def _choose(impl: Impl, *, needs_reference: bool) -> Literal["reference", "sdpa"]:
+def _choose(impl: Impl, *, needs_reference: bool, bias: Tensor | None) -> Literal["reference", "sdpa"]:
     if impl not in IMPLS:
         raise ConfigError(f"impl={impl!r} is not known: choose one of {', '.join(IMPLS)}")
     if impl == "sdpa" and needs_reference:
         raise ConfigError(
             "impl='sdpa' keeps no weights and knows no extra keys: use impl='auto' or 'reference'"
         )
-    return "reference" if impl == "reference" or (impl == "auto" and needs_reference) else "sdpa"
+    if impl != "auto":
+        return impl
+    # On a CPU the fused kernel has no gradient for the bias; what PyTorch runs instead is the slower of the two.
+    is_slower = (
+        bias is not None and bias.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled()
+    )
+    return "reference" if needs_reference or is_slower else "sdpa"
 
 
 def _mask(
