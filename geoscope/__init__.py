@@ -22,7 +22,16 @@ _HOME = {
     "verify": "geoscope.metrics.verification",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "__version__",
+    "list_models",
+    "list_samples",
+    "load_model",
+    "nowcast",
+    "open_radar",
+    "sample",
+    "verify",
+]
 
 if TYPE_CHECKING:
     from geoscope.data.radar import open_radar as open_radar
