@@ -58,8 +58,8 @@ def write_image(
 ) -> Path:
     """Write a finished picture as PNG, whole or not at all."""
     target = Path(path)
-    with whole_file(target, overwrite) as part:
-        image.save(part, format="PNG", optimize=True, pnginfo=info)
+    with whole_file(target, overwrite) as part, part.open("wb") as file:
+        image.save(file, format="PNG", optimize=True, pnginfo=info)
     return target
 
 
@@ -84,19 +84,11 @@ def write_gif(
     figure = _figure(field, kind, theme, width or 800)
     target = Path(path)
     count = field.sizes["time"]
-    # one palette for all frames, or the colours would flicker; the colour bar brings every class into it
-    probes = [draw_into(figure, field, i) for i in sorted({0, count // 2, count - 1})]
-    strip = Image.new("RGB", (figure.size[0], figure.size[1] * len(probes)))
-    for number, probe in enumerate(probes):
-        strip.paste(probe, (0, number * figure.size[1]))
-    palette = strip.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    pictures = (
-        image.quantize(palette=palette, dither=Image.Dither.NONE)
-        for image in _pictures(field, figure, progress or _silent)
-    )
-    with whole_file(target, overwrite) as part:
+    palette = _common_palette([draw_into(figure, field, i) for i in sorted({0, count // 2, count - 1})])
+    pictures = (_in_palette(image, palette) for image in _pictures(field, figure, progress or _silent))
+    with whole_file(target, overwrite) as part, part.open("wb") as file:
         next(pictures).save(
-            part,
+            file,
             format="GIF",
             save_all=True,
             append_images=pictures,
@@ -166,6 +158,35 @@ def write_mp4(
                 f"{target}: the video encoder stopped with {said[-1:] or status}; try .gif instead"
             )
     return target
+
+
+def _packed(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+
+
+def _common_palette(probes: list[Image.Image]) -> np.ndarray:
+    """The 256 colours most used in some frames, rising, as 0xrrggbb: one palette, or areas would flicker.
+
+    The colour bar brings every class into it.
+    """
+    colours, counts = np.unique(np.concatenate([_packed(probe) for probe in probes]), return_counts=True)
+    return np.sort(colours[np.argsort(-counts, kind="stable")[:256]])
+
+
+def _in_palette(image: Image.Image, palette: np.ndarray) -> Image.Image:
+    """The image in a palette: its colours exactly where the palette has them, near ones elsewhere.
+
+    Pillow's own search rounds colours to six bits, which would tint whole areas.
+    """
+    triples = np.stack([palette >> 16, palette >> 8 & 255, palette & 255], axis=-1).astype(np.uint8).tobytes()
+    holder = Image.new("P", (1, 1))
+    holder.putpalette(triples)
+    near = np.asarray(image.quantize(palette=holder, dither=Image.Dither.NONE))
+    pixels = _packed(image)
+    at = np.minimum(np.searchsorted(palette, pixels), len(palette) - 1)
+    result = Image.fromarray(np.where(palette[at] == pixels, at, near).astype(np.uint8))
+    result.putpalette(triples)
+    return result
 
 
 def _encoder(path: Path) -> str:

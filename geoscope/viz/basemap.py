@@ -23,7 +23,7 @@ Layer = Literal["land", "coast", "borders", "countries"]
 
 CREDIT = "Made with Natural Earth"
 
-_COARSE_FROM = 9_000_000.0  # metres: wider maps use the 110m files
+_COARSE_FROM = 14_000_000.0  # metres: wider maps use the 110m files
 _DEGREES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60)
 _FOLDER = Path(__file__).parent / "natural_earth"
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 import geoscope
 from geoscope.errors import ConfigError, DataError
+from geoscope.grids import has_place
 from geoscope.viz import basemap
 from geoscope.viz.colours import DRY, NO_DATA, ColourScale, Kind, Theme, scale_for
 from geoscope.viz.maps import FieldMap, text_width, write_text
@@ -65,6 +66,7 @@ class Figure:
     ) -> None:
         if not 320 <= width <= 4096:
             raise ConfigError(f"width={width} of a picture must lie between 320 and 4096 pixels")
+        scale.palette(theme)  # refuses a theme that is not known
         self.scale, self.columns = scale, columns
         self.theme: Theme = theme
         inner = (width - 2 * _EDGE - (columns - 1) * _GAP) // columns
@@ -179,7 +181,9 @@ def _ticks(scale: ColourScale) -> list[tuple[float, str]]:
 def _credit_line(field: xr.DataArray) -> str:
     credit = str(field.attrs.get("credit") or field.attrs.get("source") or "").strip()
     parts = [f"Data: {credit}" if credit and not credit.lower().startswith(("data", "simulated")) else credit]
-    return " · ".join([part for part in (*parts, basemap.CREDIT) if part])
+    if has_place(field):
+        parts.append(basemap.CREDIT)
+    return " · ".join([part for part in parts if part])
 
 
 def subtitle_of(field: xr.DataArray) -> str:
