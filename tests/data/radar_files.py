@@ -6,6 +6,7 @@
 import bz2
 import gzip
 import io
+import struct
 import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -272,4 +273,68 @@ def write_sevir(path: Path, frames: int = 5, side: int = 8, catalogue: bool = Fa
     if catalogue:
         offsets = ":".join(str(5 * (i - frames // 2)) for i in range(frames))
         (path.parent / "CATALOG.csv").write_text(CATALOG.format(name=path.name, offsets=offsets))
+    return path
+
+
+def write_classic(path: Path, version: int = 1, record: bool = True, frames: int = 3) -> Path:
+    """`cf_dataset` as classic NetCDF (version 1, 2 or 5), by the format's description; time grows if `record`."""
+    count = ">q" if version == 5 else ">i"
+    begin_code = ">i" if version == 1 else ">q"
+
+    def number(value: int, code: str = count) -> bytes:
+        return struct.pack(code, value)
+
+    def text(value: str) -> bytes:
+        return number(len(value)) + value.encode() + b"\0" * (-len(value) % 4)
+
+    def attributes(held: dict[str, object]) -> bytes:
+        out = number(12, ">i") + number(len(held)) if held else number(0, ">i") + number(0)
+        for name, value in held.items():
+            if isinstance(value, str):
+                out += text(name) + number(2, ">i") + text(value)
+            else:
+                out += text(name) + number(6, ">i") + number(1) + struct.pack(">d", value)
+        return out
+
+    data = cf_dataset(frames)
+    minutes = ((data["time"].values - data["time"].values[0]) / np.timedelta64(1, "m")).astype(">i4")
+    units = f"minutes since {START:%Y-%m-%d %H:%M:%S}"
+    variables: list[tuple[str, list[int], dict[str, object], int, np.ndarray]] = [
+        ("y", [1], {"units": "m"}, 6, data["y"].values.astype(">f8")),
+        ("x", [2], {"units": "m"}, 6, data["x"].values.astype(">f8")),
+        ("crs", [], dict(data["crs"].attrs), 4, np.array(0, ">i4")),
+        ("time", [0], {"units": units}, 4, minutes),
+        ("odd", [0], {}, 3, np.arange(frames).astype(">i2")),
+        ("rain_rate", [0, 1, 2], dict(data["rain_rate"].attrs), 5, data["rain_rate"].values.astype(">f4")),
+    ]
+    head = b"CDF" + bytes([version]) + number(frames if record else 0)
+    head += number(10, ">i") + number(3)
+    for name, length in (("time", 0 if record else frames), ("y", 6), ("x", 8)):
+        head += text(name) + number(length)
+    head += attributes({"title": "by hand"}) + number(11, ">i") + number(len(variables))
+
+    def layout(start: int) -> tuple[bytes, bytes]:
+        entries, body, records = b"", b"", [b""] * frames
+        sizes = [values.nbytes for _, dims, _, _, values in variables if not (record and dims[:1] == [0])]
+        fixed = sum(size + -size % 4 for size in sizes)
+        in_record = 0
+        for name, dims, attrs, kind, values in variables:
+            grows = record and dims[:1] == [0]
+            raw = [values[i : i + 1].tobytes() for i in range(frames)] if grows else [values.tobytes()]
+            raw = [part + b"\0" * (-len(part) % 4) for part in raw]
+            begin = start + (fixed + in_record if grows else len(body))
+            entries += text(name) + number(len(dims)) + b"".join(number(d) for d in dims)
+            entries += (
+                attributes(attrs) + number(kind, ">i") + number(len(raw[0])) + number(begin, begin_code)
+            )
+            if grows:
+                in_record += len(raw[0])
+                records = [held + part for held, part in zip(records, raw, strict=True)]
+            else:
+                body += raw[0]
+        return entries, body + b"".join(records)
+
+    entries, _ = layout(0)
+    entries, body = layout(len(head) + len(entries))
+    path.write_bytes(head + entries + body)
     return path
