@@ -40,7 +40,8 @@ def _is_data(shape: Axes, cuboids: Cuboids) -> Tensor:
     return cut(torch.ones(1, *shape), cuboids)[0] > 0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept must serve training too
 def attention_mask(
     shape: Axes, cuboids: Cuboids, key_shape: Axes, key_cuboids: Cuboids, device: torch.device
 ) -> CuboidMask | None:
