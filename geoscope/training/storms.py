@@ -103,7 +103,7 @@ class WindowRecipe:
     reach: int = 12
     share_coarse: float = 0.3
     share_slow: float = 0.15
-    share_accumulated: float = 0.25
+    share_accumulated: float = 0.3
     share_short_history: float = 0.25
     intensity_jitter: float = 0.15
 
@@ -144,7 +144,7 @@ class WindowSampler:
             return None
         total = 1
         if random.random() < recipe.share_accumulated:
-            total = int(random.choice([30, 60]) // event.interval_minutes)
+            total = int(random.choice([30, 60, 60]) // event.interval_minutes)
         total = max(1, total)
         interval = event.interval_minutes * total
         stride = model_stride(interval)

@@ -6,7 +6,8 @@
    a few future times, the slots.
 4. For each lead the features and the last frame, the latter at several smoothing scales, are carried forward along
    the motion, and a small per-pixel network reads from them the probability of exceeding each rain threshold.
-   Smoothing scales let it forget small scales with lead, as S-PROG does (Seed 2003), but learned.
+   Smoothing scales let it forget small scales with lead, as S-PROG does (Seed 2003), but learned; the last frame
+   where it is (not carried) stands beside them, for rain that stays while the motion misleads.
 
 Shape letters: B batch, T past frames, S slots, C channels, K thresholds, H rows, W columns, h = H/4, w = W/4.
 Fields are log rain (`geoscope.nn.motion.log_rain`); times are in model steps of ``step_minutes``.
@@ -61,7 +62,7 @@ class LagrangianEarthformer(nn.Module):
         self.config = config
         count = len(config.thresholds_mm_h)
         self.body = Earthformer(config.body)
-        carried = 2 + len(config.scales_px) + config.history + config.features
+        carried = 4 + len(config.scales_px) + config.history + config.features
         self.head = LeadHead(carried, config.hidden, count)
         self.register_buffer("thresholds", torch.tensor(config.thresholds_mm_h, dtype=torch.float32))
         self.register_buffer("limits", torch.full((config.reach, count), 0.5))
@@ -101,14 +102,15 @@ class LagrangianEarthformer(nn.Module):
         aligned, seen = self.align(history, valid, motion)
         scale = conditions(step_minutes, pixel_km)
         features = self.features(aligned, seen, motion, scale)
-        fields = self.smoothed(aligned, seen)
+        fields = self.smoothed(aligned)
+        resting = torch.cat((fields[:, history.shape[1] - 1, None], fields[:, -2, None]), dim=1)
         height, width = history.shape[-2:]
         for lead, positions in zip(leads, backward_positions(motion, leads), strict=True):
             inside = is_inside(positions, height, width).to(fields.dtype)
             carried = sample_at(fields, positions) * inside
             coarse = sample_at(self.at_lead(features, lead), (positions - 1.5) / 4.0)
             travelled = (positions - pixel_positions(height, width, positions)).norm(dim=1, keepdim=True)
-            x = torch.cat((carried, inside, torch.log1p(travelled) * LOG_SCALE, coarse), dim=1)
+            x = torch.cat((carried, resting, inside, torch.log1p(travelled) * LOG_SCALE, coarse), dim=1)
             lead_minutes = lead * step_minutes
             timing = torch.stack(
                 (torch.log2(lead_minutes / 30.0), torch.full_like(step_minutes, lead) / 6.0), dim=-1
@@ -146,7 +148,7 @@ class LagrangianEarthformer(nn.Module):
         )  # (B, S, h', w', C)
         return features.permute(0, 1, 4, 2, 3)[..., : -(-height // 4), : -(-width // 4)]
 
-    def smoothed(self, aligned: Tensor, seen: Tensor) -> Tensor:
+    def smoothed(self, aligned: Tensor) -> Tensor:
         """What is carried forward beside the features: the aligned frames, and the last one at each scale."""
         last = aligned[:, -1:]
         layers = [aligned, *(gaussian_blur(last, sigma) for sigma in self.config.scales_px)]
