@@ -71,6 +71,17 @@ def test_the_masks_are_the_published_ones(shared):
     assert compared == 96
 
 
+def test_what_inference_keeps_serves_training_too():
+    cuboids, shape = Cuboids(size=(1, 2, 3), shift=(0, 1, 1)), (3, 5, 7)
+    table = torch.randn(table_rows(cuboids.size), 1, requires_grad=True)
+    for context in (torch.inference_mode(), torch.enable_grad()):
+        with context:
+            scores = relative_bias(table, relative_position_index(cuboids.size))
+            scores = scores.masked_fill(~pairs_of(shape, cuboids)[0], 0.0)
+    scores.square().sum().backward()
+    assert table.grad.any()
+
+
 def test_relative_positions_by_hand():
     # Three tokens in a row: differences query - key from -2 to 2 are rows 0 to 4.
     assert table_rows((1, 1, 3)) == 5

@@ -40,8 +40,6 @@ def _is_data(shape: Axes, cuboids: Cuboids) -> Tensor:
     return cut(torch.ones(1, *shape), cuboids)[0] > 0
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # what is kept must serve training too
 def attention_mask(
     shape: Axes, cuboids: Cuboids, key_shape: Axes, key_cuboids: Cuboids, device: torch.device
 ) -> CuboidMask | None:
@@ -50,19 +48,25 @@ def attention_mask(
     ``shape`` and ``key_shape`` are the (T, H, W) of queries and keys before padding.
     """
     is_shifted = any(cuboids.shift) or any(key_cuboids.shift)
-    pads = [
-        kind.padding == "ignore" and kind.padded(own) != tuple(own)
-        for own, kind in ((shape, cuboids), (key_shape, key_cuboids))
-    ]
-    if not (is_shifted or any(pads)):
-        return None
-    pairs = torch.ones(cuboids.count(shape), cuboids.volume, key_cuboids.volume, dtype=torch.bool)
-    if is_shifted:
-        pairs &= _regions(shape, cuboids)[:, :, None] == _regions(key_shape, key_cuboids)[:, None, :]
+    if is_shifted or _hides_padding(shape, cuboids) or _hides_padding(key_shape, key_cuboids):
+        return _make_mask(shape, cuboids, key_shape, key_cuboids, device)
+    return None
+
+
+def _hides_padding(shape: Axes, cuboids: Cuboids) -> bool:
+    return cuboids.padding == "ignore" and cuboids.padded(shape) != tuple(shape)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is kept must serve training too
+def _make_mask(
+    shape: Axes, cuboids: Cuboids, key_shape: Axes, key_cuboids: Cuboids, device: torch.device
+) -> CuboidMask:
+    pairs = _regions(shape, cuboids)[:, :, None] == _regions(key_shape, key_cuboids)[:, None, :]
     is_data = _is_data(shape, cuboids)
-    if pads[1]:
+    if _hides_padding(key_shape, key_cuboids):
         pairs &= _is_data(key_shape, key_cuboids)[:, None, :]
     has_closed_rows = bool((~pairs.any(-1) & is_data).any())
-    if pads[0]:
+    if _hides_padding(shape, cuboids):
         pairs &= is_data[:, :, None]
     return CuboidMask(pairs.to(device), has_closed_rows)

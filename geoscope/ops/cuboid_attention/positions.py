@@ -24,7 +24,8 @@ def _places(size: Axes) -> Tensor:
     return torch.cartesian_prod(*(torch.arange(length) for length in size)).view(-1, 3)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve training too
 def relative_position_index(
     table_size: Axes,
     size: Axes | None = None,
