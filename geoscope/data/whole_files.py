@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from geoscope.errors import ConfigError
+from geoscope.errors import ConfigError, DataError, GeoscopeError
 
 
 @contextmanager
@@ -23,6 +23,7 @@ def whole_file(path: str | PathLike[str], overwrite: bool = False) -> Iterator[P
 
     Raises:
         ConfigError: `path` exists and `overwrite` is False, or the folder that should hold it does not exist.
+        DataError: the system refused to write (no space, no permission).
     """
     target = Path(path)
     if not target.absolute().parent.is_dir():
@@ -34,6 +35,13 @@ def whole_file(path: str | PathLike[str], overwrite: bool = False) -> Iterator[P
     try:
         yield part
         _replace(part, target, target.with_name(f".{target.stem}.{token}.old{target.suffix}"))
+    except OSError as error:
+        if isinstance(error, GeoscopeError):
+            raise
+        reason = error.strerror or error
+        raise DataError(
+            f"{target} cannot be written: {reason}; free space or choose another folder"
+        ) from error
     finally:
         _remove(part)
 

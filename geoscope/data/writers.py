@@ -47,7 +47,7 @@ def write_forecast(
 
     .nc is CF NetCDF-4, compressed; .zarr a Zarr store (format 2, one chunk a frame); .tif or .tiff a Cloud
     Optimised GeoTIFF with one band a frame (see `geoscope.data.geotiff`). The field is computed frame by
-    frame and held in memory once for .nc and .zarr. `progress(stage, share)` is called between frames and
+    frame and held in memory once. `progress(stage, share)` is called between frames and
     may raise `Cancelled`; then, as after any error, nothing is left behind.
 
     Raises:
@@ -108,7 +108,7 @@ def _computed(field: xr.DataArray, report: Progress) -> xr.DataArray:
 
 def _dataset(field: xr.DataArray, encoding: dict[str, Any]) -> xr.Dataset:
     """The field as a CF dataset, with attributes that a file can hold."""
-    name = str(field.name or "field")
+    name = str(field.name or "field").replace("/", "_")  # a slash would open a group
     coords = list(set(field.coords) - set(field.dims))
     attrs = {k: v for k, v in plain_attrs(field.attrs).items() if k not in ("grid_mapping", "coordinates")}
     dataset = field.rename(name).to_dataset()

@@ -189,6 +189,13 @@ def test_an_unknown_quantity_gets_round_steps_over_its_range(low, span):
     scale_for(field, "perceptual").classify(field.values)
 
 
+def test_the_range_of_a_sequence_is_taken_from_some_of_its_frames():
+    values = np.linspace(270.0, 294.0, 100)[:, None, None] * np.ones((1, 4, 4))
+    scale = scale_for(xr.DataArray(values, dims=("time", "y", "x"), name="t", attrs={"units": "K"}))
+    assert scale.edges[0] == 272
+    assert scale.edges[-1] in (292, 294)
+
+
 def test_steps_are_round_numbers_also_without_any_value():
     assert scale_for(quantity("K", (270.0, 294.0))).edges[:3] == (272.0, 274.0, 276.0)
     assert scale_for(quantity("K", (np.nan, np.nan))).edges[0] == pytest.approx(0.1)
