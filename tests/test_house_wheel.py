@@ -35,3 +35,9 @@ def test_the_wheel_has_the_sample_and_the_cards_by_name(names):
 
 def test_the_wheel_has_no_tests_and_no_caches(names):
     assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
+
+
+def test_the_apps_are_in_the_wheel_where_serve_looks_for_them(names):
+    apps = {path.name for path in (ROOT / "apps").glob("*.py")}
+    assert apps
+    assert {f"geoscope/_apps/{app}" for app in apps} <= names
