@@ -14,7 +14,11 @@ DASHES = ("solid", "dashed", "dotted", "dotdash")
 
 
 class LineChart:
-    """Lines over time or lead. `figure` is the plot; `draw` replaces what it shows."""
+    """Lines over time or lead. `figure` is the plot; `draw` replaces what it shows.
+
+    The figure stays on the page when it is empty: one that comes and goes, or is put away with `visible`, breaks
+    Bokeh's layout when the page is resized before it was first drawn.
+    """
 
     def __init__(self, y_label: str, x_label: str = "", *, is_time: bool = False) -> None:
         self.figure = figure(

@@ -3,16 +3,16 @@
 import html
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import panel_material_ui as pmui
 
-from geoscope.errors import GeoscopeError
 from geoscope.inference.jobs import JobRunner, Progress
-from geoscope.ui.exports import FORMATS, Maker, check_size, make_file, needs, series_csv
-from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.exports import FORMATS, Maker, clean_stem, make_file, make_series_file, needs
+from geoscope.ui.nowcast_desk import NowcastDesk, in_one_line
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.panes import Problem, html_pane, set_html
 from geoscope.ui.point_tab import PointTab
@@ -27,8 +27,15 @@ WHAT = {"Forecast": "forecast", "Persistence": "persistence", "Extrapolation": "
 class ExportTab:
     """Choose what and how, prepare, download. `close` removes the files of the session."""
 
-    def __init__(self, state: NowcastState, desk: NowcastDesk, point: PointTab, notify: Any = None) -> None:
-        self.state, self.desk, self._point = state, desk, point
+    def __init__(
+        self,
+        state: NowcastState,
+        desk: NowcastDesk,
+        point: PointTab,
+        notify: Any = None,
+        theme: Callable[[], str] = lambda: "light",
+    ) -> None:
+        self.state, self.desk, self._point, self.theme = state, desk, point, theme
         self._folder = Path(tempfile.mkdtemp(prefix="geoscope-export-"))
         self._runner = JobRunner(notify)
         self._what = pmui.Select(label="Field", options=WHAT, value="forecast", size="small", width=180, margin=8)
@@ -81,7 +88,7 @@ class ExportTab:
         self._problem.show("")
         self._make.loading = True
         self._runner.submit(
-            lambda progress: check_size(maker(progress)),
+            maker,
             on_progress=self._tell,
             on_done=self._made,
             on_failed=self._failed,
@@ -89,13 +96,13 @@ class ExportTab:
 
     def _maker(self) -> Maker | None:
         run, kind, field = self.desk.run, self._kind.value, self.desk.field
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
         if kind == "csv":
             content = self._point.series()
-            if content is None:
+            if content is None or field is None:
                 return None
-            card = run.forecast.attrs.get("run_card", "{}") if run is not None else "{}"
-            text = series_csv(content, card, content.place)
-            return lambda progress: self._write(f"{self._name('series')}.csv", text)
+            about = {"credit": field.credit, **({"run_card": run.forecast.attrs["run_card"]} if run else {})}
+            return lambda progress: make_series_file(content, folder / f"{self._stem('series')}.csv", about)
         if run is None or field is None:
             return None
         what = self._what.value
@@ -110,20 +117,17 @@ class ExportTab:
         else:
             self._problem.show(f"This run has no {what}: choose another field.", "warning")
             return None
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        return lambda progress: make_file(content, kind, folder, self._name(what), progress, frame)
+        look = {"kind": self.state.scale, "theme": self.theme()}
+        look |= {"frame": frame} if kind == "png" else {"frames_per_second": float(self.state.speed)}
+        target = folder / f"{self._stem(what)}.{kind}"
+        return lambda progress: make_file(content, target, progress, **look)
 
-    def _name(self, what: str) -> str:
+    def _stem(self, what: str) -> str:
         field, run = self.desk.field, self.desk.run
         issue = field.time_at(run.request.issue_index if run is not None else self.state.issue_index)
         stamp = str(issue)[:16].replace(":", "").replace("-", "")
         name = what if what != "forecast" or run is None else run.request.model
-        return f"{field.source.partition(':')[2][:60]}-{name}-{stamp}Z"
-
-    def _write(self, name: str, text: str) -> Path:
-        path = Path(tempfile.mkdtemp(dir=self._folder)) / name.replace("/", "-")
-        path.write_text(text, encoding="utf-8")
-        return path
+        return clean_stem(f"{field.source.partition(':')[2][:60]}-{name}-{stamp}Z")
 
     def _tell(self, progress: Progress) -> None:
         set_html(self._text, f"<p role=status>{html.escape(progress.stage)} · {100 * progress.fraction:.0f} %</p>")
@@ -139,6 +143,5 @@ class ExportTab:
 
     def _failed(self, fault: Exception) -> None:
         self._make.loading = False
-        text = str(fault) if isinstance(fault, GeoscopeError) else f"The file could not be made: {type(fault).__name__}."
-        self._problem.show(" ".join(text.split()))
+        self._problem.show(in_one_line(fault))
         set_html(self._text, "")

@@ -1,16 +1,14 @@
-"""The files that a page gives away: made in a worker thread, each with the run card, some zipped for the browser."""
+"""The files that a page gives away: made in a worker thread, each with the run card, folders zipped for the browser."""
 
-import csv
-import io
-import json
 import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
+from geoscope.data.writers import write_point_csv
 from geoscope.errors import DataError
 from geoscope.inference.jobs import Report
 from geoscope.ui.nowcast_frames import Series
@@ -18,59 +16,57 @@ from geoscope.ui.nowcast_frames import Series
 FORMATS = {
     "NetCDF (.nc)": "nc",
     "Zarr (zipped)": "zarr",
-    "GeoTIFF, cloud optimised (zipped)": "tif",
+    "GeoTIFF, cloud optimised, a band a frame": "tif",
     "Animation GIF": "gif",
     "Animation MP4": "mp4",
     "Picture PNG of this frame": "png",
     "Point or area series CSV": "csv",
 }
-ZIPPED = ("zarr", "tif")
+MAX_BYTES = 500_000_000  # of a file that goes through a page
+
+Maker = Callable[[Report], Path]
 
 
 def make_file(
-    field: xr.DataArray, kind: str, folder: Path, name: str, progress: Report, frame: int | None = None
+    field: xr.DataArray, target: Path, progress: Report, **look: Any
 ) -> Path:
-    """Write a field (time, y, x) as one file of ``kind`` into ``folder``; returns the file to download.
+    """Write a field (time, y, x) by the ending of ``target``; returns the file to download.
 
-    ``frame`` chooses the one frame of a picture.
+    ``look`` goes to `geoscope.viz.export.save`: frame, kind of the colour scale, theme, frames_per_second.
 
     Raises:
-        DataError: the field cannot be written so; the message says why.
+        DataError, ConfigError: the field cannot be written so, or is too large; the message says why.
     """
     from geoscope.viz.export import save
 
-    stem = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
-    target = folder / f"{stem}.{kind}"
-    content = field
-    if kind == "png" and frame is not None:
-        content = field.isel(time=[frame])
-    progress(f"writing {target.name}", 0.1)
-    written = Path(save(content, target, progress=lambda stage, done: progress(stage, 0.1 + 0.7 * done)))
-    if kind in ZIPPED or written.is_dir():
-        progress("zipping", 0.85)
-        return _zip(written)
-    return written
+    options = look if target.suffix in (".png", ".gif", ".mp4") else {}
+    written = Path(save(field, target, progress=lambda stage, done: progress(stage, 0.9 * done), **options))
+    if written.is_dir():
+        progress("zipping", 0.92)
+        written = _zip(written)
+    return check_size(written)
 
 
-def _zip(written: Path) -> Path:
-    packed = written.with_name(written.name + ".zip")
+def make_series_file(content: Series, target: Path, about: dict[str, Any]) -> Path:
+    """Write the series of a point or an area as CSV, with ``about`` in comment lines before it."""
+    lines = {
+        line: xr.DataArray(values, dims="time", coords={"time": content.times}, attrs={"units": content.units})
+        for line, values in content.lines.items()
+    }
+    return write_point_csv(target, lines, about={"place": content.place, **about})
+
+
+def clean_stem(name: str) -> str:
+    """A file name's stem with letters, digits, dots, dashes and underscores only."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:100] or "geoscope"
+
+
+def _zip(folder: Path) -> Path:
+    packed = folder.with_name(folder.name + ".zip")
     with zipfile.ZipFile(packed, "w", compression=zipfile.ZIP_STORED) as archive:
-        parts = sorted(path for path in written.rglob("*") if path.is_file()) if written.is_dir() else [written]
-        for part in parts:
-            archive.write(part, part.relative_to(written.parent))
+        for part in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(part, part.relative_to(folder.parent))
     return packed
-
-
-def series_csv(content: Series, run_card: str, place: str) -> str:
-    """A series as CSV: comment lines with place, unit and run card, then time and one column a line."""
-    text = io.StringIO()
-    text.write(f"# {place}\n# units: {content.units}\n# run_card: {json.dumps(json.loads(run_card or '{}'))}\n")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["time_utc", *content.lines])
-    for index, time in enumerate(content.times):
-        values = [line[index] for line in content.lines.values()]
-        rows.writerow([f"{time}Z", *("" if np.isnan(value) else f"{value:.4g}" for value in values)])
-    return text.getvalue()
 
 
 def needs(kind: str, has_run: bool, has_series: bool) -> str:
@@ -82,7 +78,7 @@ def needs(kind: str, has_run: bool, has_series: bool) -> str:
     return ""
 
 
-def check_size(path: Path, limit: int = 500_000_000) -> Path:
+def check_size(path: Path, limit: int = MAX_BYTES) -> Path:
     """The path, if the file is small enough to go through a page.
 
     Raises:
@@ -95,6 +91,3 @@ def check_size(path: Path, limit: int = 500_000_000) -> Path:
             "geoscope nowcast --out instead"
         )
     return path
-
-
-Maker = Callable[[Report], Path]

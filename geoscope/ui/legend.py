@@ -49,13 +49,11 @@ def _label_places(scale: ColourScale, cells: int) -> list[tuple[float, str]]:
     edges = np.asarray(scale.edges)
     if scale.kind == "diverging":
         middle = len(edges) // 2
-        numbers = [index for index in range(len(edges)) if index % 2 == (0 if index >= middle else 1)]
-        # The bins on both sides of "no difference" touch in the bar: the two inner edges share one place.
-        return [
-            (100.0 * (index + 1 if index < middle else index) / cells, scale.labels()[index])
-            for index in numbers
-            if 0 < index < len(edges) - 1
-        ]
+        labels = scale.labels()
+        # The bins on both sides of "no difference" touch in the bar, so the two inner edges share the middle.
+        below = [(100.0 * (index + 1) / cells, labels[index]) for index in range(middle - 3, 0, -2)]
+        above = [(100.0 * index / cells, labels[index]) for index in range(middle + 2, len(edges) - 1, 2)]
+        return [*below[::-1], (50.0, f"±{edges[middle]:g}"), *above]
     if len(edges) <= MOST_LABELS:
         return [(100.0 * index / cells, text) for index, text in enumerate(scale.labels()) if index > 0]
     wanted = [value for value in _ROUND if edges[0] < value < edges[-1]] or list(edges[1::16])

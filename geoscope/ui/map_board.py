@@ -37,7 +37,7 @@ _CAPTION = """
 .caption em { font-style: normal; opacity: .75; }
 """
 _NOTE = """
-:host { position: absolute !important; left: 0; right: 0; bottom: 44px; z-index: 2; pointer-events: none; text-align: center; }
+:host { position: absolute !important; left: 0; right: 0; top: 46px; box-sizing: border-box; padding: 0 8px; z-index: 2; pointer-events: none; text-align: center; }
 .note { display: inline-block; padding: 4px 10px; border-radius: 4px; font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 92%, transparent); color: var(--panel-on-surface-color);
   box-shadow: 0 0 2px #0006; }
@@ -73,7 +73,7 @@ class MapBoard:
             variant="contained",
             visible=False,
             on_click=lambda event: state.param.update(shows_truth=True),
-            styles={"position": "absolute", "bottom": "72px", "left": "50%", "transform": "translateX(-50%)"},
+            styles={"position": "absolute", "top": "92px", "left": "50%", "transform": "translateX(-50%)"},
             stylesheets=[":host{z-index:3}"],
         )
         self._legend = _html(LEGEND_CSS, margin=(2, 8, 0, 8), sizing_mode="stretch_width")
@@ -128,7 +128,7 @@ class MapBoard:
         )
         stale = " stale" if frame.is_dim else ""
         _set(self._notes[name], f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "")
-        greyed = {"filter": "grayscale(0.9)"} if frame.is_dim else {}
+        greyed = {"filter": "grayscale(0.9)" if frame.is_dim else "none"}
         if self._plots[name].styles != greyed:
             self._plots[name].styles = greyed
 
@@ -250,7 +250,7 @@ class MapBoard:
     def _make_tools(self) -> pmui.FlexBox:
         state, maps = self.state, self.maps
         mode = pmui.RadioButtonGroup(
-            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"}, value="pan", size="small", margin=(4, 8, 4, 0)
+            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"}, value="pan", size="small", margin=(6, 8, 4, 0)
         )
         mode.param.watch(lambda event: maps.set_mode(event.new), "value")
         third = pmui.Select.from_param(
@@ -283,7 +283,7 @@ _SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (7, 4, 3, 4)}
 
 def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
     return pmui.IconButton(
-        icon=icon, description=description, on_click=on_click, size="small", margin=0, color="default"
+        icon=icon, description=description, on_click=on_click, size="small", margin=(6, 1, 0, 1), color="default"
     )
 
 

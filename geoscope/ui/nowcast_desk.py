@@ -146,7 +146,7 @@ class NowcastDesk(param.Parameterized):
         self._models = JobRunner(notify, gate=MODEL_GATE)
         self._scorer = JobRunner(notify)
         self.param.watch(lambda *events: self.forget_scores(), "run")
-        state.param.watch(lambda *events: self.forget_scores(), "thresholds")
+        state.param.watch(lambda *events: self.forget_scores(), ["thresholds", "shows_truth"])
 
     def close(self) -> None:
         """Stop all work; for the end of a session."""
@@ -184,7 +184,7 @@ class NowcastDesk(param.Parameterized):
             self.candidate = field
 
     def _read_failed(self, fault: Exception) -> None:
-        self.param.update(is_loading=False, data_problem=_in_one_line(fault))
+        self.param.update(is_loading=False, data_problem=in_one_line(fault))
 
     def use(self, field: OpenField) -> None:
         """Make a field the page's own; the forecast of the one before is dropped, and its work cancelled."""
@@ -266,7 +266,7 @@ class NowcastDesk(param.Parameterized):
             self.param.update(is_running=False, progress=None, run=run)
 
     def _run_failed(self, fault: Exception) -> None:
-        self.param.update(is_running=False, progress=None, run_problem=_in_one_line(fault))
+        self.param.update(is_running=False, progress=None, run_problem=in_one_line(fault))
 
 
     # Verification
@@ -304,7 +304,7 @@ class NowcastDesk(param.Parameterized):
         self._scorer.submit(
             work,
             on_done=lambda scores: self.param.update(scores=scores, score_problem=""),
-            on_failed=lambda fault: self.param.update(score_problem=_in_one_line(fault)),
+            on_failed=lambda fault: self.param.update(score_problem=in_one_line(fault)),
         )
 
 
@@ -317,7 +317,7 @@ def _open(source: str, files: list[Path] | None) -> OpenField:
     return OpenField.of(source, name, rain)
 
 
-def _in_one_line(fault: Exception) -> str:
+def in_one_line(fault: Exception) -> str:
     """What a user reads: our own errors as they are, anything else as a fault of the program."""
     text = " ".join(str(fault).split())
     if isinstance(fault, GeoscopeError):

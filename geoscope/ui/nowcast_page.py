@@ -46,7 +46,7 @@ class NowcastPage:
             step(4, "Run", *RunStep(self.state, self.desk).content),
         ]
         self.point = PointTab(self.state, self.desk)
-        self.export = ExportTab(self.state, self.desk, self.point, notify)
+        self.export = ExportTab(self.state, self.desk, self.point, notify, theme=lambda: self.board.theme)
         self._complaint = Problem()
         self._complaint.show(" ".join(complaints), "warning")
         main = [
@@ -62,6 +62,17 @@ class NowcastPage:
         self.shell = Shell("nowcast", pages, steps, main, self.player.keys, self.board.set_theme)
         self._open_first()
 
+    def begin(self) -> None:
+        """Start the work that the page opens with. Served pages call it when the browser has drawn them.
+
+        A component hears of no change between its first drawing and its listening, so nothing changes before.
+        """
+        self._is_begun = True
+        if self.desk.field is None:
+            self.desk.read(self.state.source, then_use=True)
+        elif self.desk.run is None:
+            self.desk.start()
+
     def close(self) -> None:
         """End all work and remove the session's files."""
         self.state.is_playing = False
@@ -70,19 +81,19 @@ class NowcastPage:
         self.receiver.close()
 
     def _open_first(self) -> None:
-        """What the address asks for, else the first sample at once; then its forecast, in the background."""
+        """The first sample at once, and its forecast if it was made before; the rest waits for `begin`."""
         source = self.state.source
+        self._is_begun = False
         self.desk.param.watch(lambda *events: self._field_came(), "field")
         if source.startswith("upload:"):
             self._complaint.show("The link speaks of an uploaded file that is not here: drop it again (step 1).", "warning")
             self.state.source = source = DEFAULT_SOURCE
         if source == DEFAULT_SOURCE:
             self.desk.open_now(source)
-        else:
-            self.desk.read(source, then_use=True)
+            self.desk.take_known()
 
     def _field_came(self) -> None:
-        if self.desk.field is not None and self.desk.run is None and not self.desk.is_running:
+        if self._is_begun and self.desk.field is not None:
             self.desk.start()
 
     def _make_tabs(self) -> pmui.Tabs:
@@ -97,7 +108,6 @@ class NowcastPage:
         tabs = pmui.Tabs(
             *((TAB_TITLES[name], views[name]) for name in TABS),
             active=TABS.index(self.state.tab),
-            dynamic=True,
             sizing_mode="stretch_width",
             margin=(0, 8, 24, 8),
         )
@@ -126,6 +136,7 @@ def serve_nowcast(pages: Sequence[str] = ("nowcast",)) -> NowcastPage:
     if location is not None:
         _write_address(page, location)
     pn.state.on_session_destroyed(lambda context: page.close())
+    pn.state.onload(page.begin)
     page.shell.page.servable()
     return page
 

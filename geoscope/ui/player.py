@@ -19,8 +19,10 @@ KEYS = ["ArrowLeft", "ArrowRight", "Home", "End", " "]
 _CLOCK = """
 .clock { font: 500 15px/20px Roboto, sans-serif; font-variant-numeric: tabular-nums; min-width: 240px;
   color: var(--panel-on-background-color); white-space: nowrap; }
+@media (max-width: 820px) { :host { flex: 1 0 100%; margin: 4px 12px 0 !important; } .clock { font-size: 14px; } }
 .clock em { font-style: normal; font-weight: 400; opacity: .8; margin-left: 6px; }
 """
+_WIDE_ONLY = "@media (max-width: 820px) { :host { display: none !important; } }"
 _STICKY = """
 @media (max-width: 820px) { :host { position: sticky !important; bottom: 0; z-index: 4;
   background: var(--panel-surface-color); box-shadow: 0 -1px 4px #0004; } }
@@ -152,9 +154,11 @@ class Player:
         speed = pmui.Select.from_param(
             state.param.speed, options=SPEEDS, label="Speed", size="small", width=120, margin=(6, 6, 2, 6), description=""
         )
-        loops = pmui.Switch.from_param(state.param.loops, label="Loop", margin=(4, 6), size="small", description="")
+        loops = pmui.Switch.from_param(state.param.loops, label="Loop", margin=(4, 6), size="small", description="", stylesheets=[_WIDE_ONLY])
+        first = _button("first_page", "First frame (Home)", lambda: self.go_to(0))
+        first.margin = (0, 0, 0, -4)
         return pmui.FlexBox(
-            _button("first_page", "First frame (Home)", lambda: self.go_to(0)),
+            first,
             _button("chevron_left", "One frame back (left arrow)", lambda: self.step(-1)),
             self._play,
             _button("chevron_right", "One frame on (right arrow)", lambda: self.step(1)),
@@ -188,6 +192,7 @@ def _ticks(times: list[np.datetime64]) -> list[str]:
 
 def _legend() -> pn.pane.HTML:
     css = """
+    @media (max-width: 820px) { :host { display: none !important; } }
     .kinds { font: 11px/14px Roboto, sans-serif; display: flex; gap: 10px; color: var(--panel-on-background-color); }
     .kinds i { display: inline-block; width: 14px; height: 10px; border-radius: 2px; margin-right: 4px; }
     """

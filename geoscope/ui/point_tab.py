@@ -38,7 +38,7 @@ class PointTab:
         self._values = html_pane(_CSS, margin=(0, 12))
         self._shown: Series | None = None
         self._chart = LineChart("mm/h", is_time=True)
-        self._plot = pn.pane.Bokeh(self._chart.figure, sizing_mode="stretch_width", margin=(4, 8), visible=False)
+        self._plot = pn.pane.Bokeh(self._chart.figure, sizing_mode="stretch_width", margin=(4, 8))
         self.view = pmui.Column(
             pmui.FlexBox(self._way, self._place, go, align_items="center", sizing_mode="stretch_width"),
             self._problem.view,
@@ -76,9 +76,9 @@ class PointTab:
     def refresh(self) -> None:
         """Draw the series of the chosen place, or say how to choose one."""
         content = self._shown = self.series()
-        self._plot.visible = content is not None
         if content is None:
-            set_html(self._values, "")
+            set_html(self._values, "<p>&nbsp;</p>")
+            self._chart.draw([])
             text = (
                 "Click on a map, or write a latitude and longitude, to see what happens there over time."
                 if self._way.value == "point"
@@ -138,7 +138,8 @@ def _line(name: str, content: Series) -> dict[str, Any]:
         f"{say_time(time)}: {value:.1f} {content.units}" for time, value in zip(content.times, values, strict=True)
     ]
     role = name if name in ROLE_COLOURS else "forecast"
-    dash = "dashed" if name in ("persistence", "extrapolation") else "solid"
+    # The second line is the run's own model, whatever its name.
+    dash = "solid" if name in list(content.lines)[:2] else "dashed"
     return {
         "name": name,
         "x": content.times.astype("datetime64[ms]"),

@@ -29,6 +29,10 @@ THEME = {
         "typography": {"fontSize": 13, "h3": {"fontSize": "1.15rem", "fontWeight": 700}},
         "components": {
             "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "48px !important"}}},
+            **{
+                name: {"styleOverrides": {"root": {"textTransform": "none", "letterSpacing": "0.01em"}}}
+                for name in ("MuiButton", "MuiToggleButton", "MuiTab")
+            },
             "MuiAppBar": {
                 "styleOverrides": {"root": {"backgroundColor": "#0b2f55 !important", "color": "#ffffff !important"}}
             },

@@ -48,7 +48,7 @@ class VerificationTab:
         self._csi = LineChart("CSI", "Lead (min)")
         self._error = LineChart("MAE, bias", "Lead (min)")
         self._charts = pmui.FlexBox(
-            _framed(self._csi), _framed(self._error), sizing_mode="stretch_width", visible=False, gap="12px"
+            _framed(self._csi), _framed(self._error), sizing_mode="stretch_width", gap="12px"
         )
         label = pn.pane.HTML("Thresholds (mm/h)", margin=(10, 0, 0, 12), stylesheets=[_CSS])
         self.view = pmui.Column(
@@ -67,13 +67,15 @@ class VerificationTab:
             self.state.thresholds = sorted(float(value) for value in event.new)
 
     def _verify(self) -> None:
-        self.state.shows_truth = True
-        self.desk.verify()
+        if self.state.shows_truth:
+            self.desk.verify()
+        else:
+            self.state.shows_truth = True
 
     def refresh(self) -> None:
         """Show the scores, or say what is missing and how to get it."""
         scores, desk = self.desk.scores, self.desk
-        self._charts.visible = bool(scores)
+        self._charts.styles = {"visibility": "visible" if scores else "hidden"}
         self._button.disabled = desk.run is None
         if scores:
             set_html(self._text, self._headline(scores))
@@ -81,6 +83,8 @@ class VerificationTab:
             self._draw(scores)
             return
         set_html(self._table, "")
+        self._csi.draw([])
+        self._error.draw([])
         text = desk.score_problem
         if not text and desk.run is None:
             text = "No forecast to verify yet: press Run forecast (step 4)."
