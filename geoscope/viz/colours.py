@@ -69,10 +69,10 @@ _DIVERGING: dict[Theme, tuple[list[tuple[float, float, float]], list[tuple[float
     ),
 }
 _SPECIAL: dict[Theme, list[tuple[int, int, int, int]]] = {
-    "light": [(0, 0, 0, 0), (134, 134, 140, 150), (255, 255, 255, 150)],
-    "dark": [(0, 0, 0, 0), (120, 122, 130, 150), (150, 175, 210, 26)],
+    "light": [(0, 0, 0, 0), (140, 140, 146, 96), (255, 255, 255, 150)],
+    "dark": [(0, 0, 0, 0), (120, 122, 130, 110), (150, 175, 210, 26)],
 }
-_HATCH: dict[Theme, tuple[int, int, int, int]] = {"light": (84, 84, 92, 190), "dark": (176, 178, 186, 170)}
+_HATCH: dict[Theme, tuple[int, int, int, int]] = {"light": (96, 96, 104, 140), "dark": (170, 172, 180, 120)}
 
 
 def _from_lch(points: list[tuple[float, float, float]], count: int) -> np.ndarray:

@@ -180,7 +180,8 @@ def _ticks(scale: ColourScale) -> list[tuple[float, str]]:
 
 def _credit_line(field: xr.DataArray) -> str:
     credit = str(field.attrs.get("credit") or field.attrs.get("source") or "").strip()
-    parts = [f"Data: {credit}" if credit and not credit.lower().startswith(("data", "simulated")) else credit]
+    says_what = ":" in credit[:12] or credit.lower().startswith("simulated")
+    parts = [credit if says_what or not credit else f"Data: {credit}"]
     if has_place(field):
         parts.append(basemap.CREDIT)
     return " · ".join([part for part in parts if part])

@@ -142,8 +142,11 @@ class FieldMap:
         if self._table.has_place:
             for line in basemap.borders(large.extent):
                 draw.line(large.pixels(line), fill=opaque(look.border, 210), width=2, joint="curve")
-            for line in basemap.coast(large.extent):
-                draw.line(large.pixels(line), fill=opaque(look.coast, 255), width=3, joint="curve")
+            coast = [large.pixels(line) for line in basemap.coast(large.extent)]
+            for line in coast:  # a rim keeps the coast readable over heavy rain
+                draw.line(line, fill=opaque(look.halo, 120), width=7, joint="curve")
+            for line in coast:
+                draw.line(line, fill=opaque(look.coast, 255), width=3, joint="curve")
         outline = self._outline()
         if outline is not None:
             draw.line(large.pixels(outline), fill=opaque(look.text, 130), width=2, joint="curve")

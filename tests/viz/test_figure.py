@@ -69,6 +69,16 @@ def test_a_frame_says_quantity_unit_time_lead_model_and_credit(monkeypatch):
     assert {"0.1", "120", "dry", "no data"} <= set(texts)
 
 
+@pytest.mark.parametrize(
+    ("credit", "line"),
+    [("NOAA", "Data: NOAA · "), ("Radar: KNMI", "Radar: KNMI · "), ("", "")],
+)
+def test_a_credit_says_once_what_it_credits(monkeypatch, credit, line):
+    texts = written(monkeypatch)
+    draw_frame(rain(credit=credit), 0)
+    assert f"{line}Made with Natural Earth" in texts
+
+
 def test_an_observation_names_its_source_and_no_lead(monkeypatch):
     texts = written(monkeypatch)
     draw_frame(rain(), 0)
