@@ -52,6 +52,13 @@ class EarthformerNowcaster:
         """The longest lead in frames ``interval_minutes`` apart."""
         return self.model.config.reach * model_stride(interval_minutes)
 
+    def _motion(self, past: np.ndarray, frames: Tensor, valid: Tensor, stride: int) -> Tensor:
+        """Motion per model step; where the past holds fewer than two steps, from its own frames instead."""
+        if len(past) > stride:
+            return estimate_motion(frames, valid)
+        rain = torch.as_tensor(past, dtype=torch.float32, device=self.device)[None]
+        return stride * estimate_motion(log_rain(rain), torch.isfinite(rain).float())
+
     @torch.inference_mode()
     def forecast(
         self,
@@ -69,7 +76,7 @@ class EarthformerNowcaster:
         valid = torch.isfinite(rain).float()
         progress("motion of the rain", 0.0)
         frames = log_rain(rain)
-        motion = estimate_motion(frames, valid)
+        motion = self._motion(past, frames, valid, stride)
         progress("Earthformer", 0.1)
         step = torch.tensor([stride * interval_minutes], device=self.device)
         pixel = torch.tensor([pixel_km], device=self.device)
