@@ -40,10 +40,10 @@ class Job(Generic[Result]):
     """One request. `state` goes waiting -> running -> done, failed or cancelled, and never back."""
 
     work: Callable[[Report], Result]
-    on_progress: Callable[[Progress], None] | None = None
-    on_done: Callable[[Result], None] | None = None
-    on_failed: Callable[[Exception], None] | None = None
-    on_cancelled: Callable[[], None] | None = None
+    on_progress: Callable[[Progress], Any] | None = None
+    on_done: Callable[[Result], Any] | None = None
+    on_failed: Callable[[Exception], Any] | None = None
+    on_cancelled: Callable[[], Any] | None = None
     state: str = "waiting"
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -75,10 +75,10 @@ class JobRunner:
         self,
         work: Callable[[Report], Result],
         *,
-        on_progress: Callable[[Progress], None] | None = None,
-        on_done: Callable[[Result], None] | None = None,
-        on_failed: Callable[[Exception], None] | None = None,
-        on_cancelled: Callable[[], None] | None = None,
+        on_progress: Callable[[Progress], Any] | None = None,
+        on_done: Callable[[Result], Any] | None = None,
+        on_failed: Callable[[Exception], Any] | None = None,
+        on_cancelled: Callable[[], Any] | None = None,
     ) -> Job[Result]:
         """Run ``work(progress)`` in the worker thread; the job before it, running or waiting, is cancelled.
 
@@ -175,7 +175,7 @@ class JobRunner:
         return True
 
 
-def _later(call: Callable[[Any], None] | None, value: Any) -> Callable[[], None] | None:
+def _later(call: Callable[[Any], Any] | None, value: Any) -> Callable[[], None] | None:
     return None if call is None else lambda: call(value)
 
 

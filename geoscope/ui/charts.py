@@ -1,16 +1,33 @@
 """Line charts for the tabs, as plain Bokeh figures whose one source is filled again and again."""
 
+# Bokeh's stubs know glyphs as abstract classes without parameters, and geometries without their kinds.
+# pyright: reportCallIssue=false, reportAbstractUsage=false, reportArgumentType=false, reportGeneralTypeIssues=false
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false
+
+import html
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, Legend, LegendItem, MultiLine, Scatter, Span
+from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, MultiLine, Scatter, Span
 from bokeh.plotting import figure
 
 # Colour-blind safe (Okabe and Ito 2008), dark enough for both themes.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
-ROLE_COLOURS = {"observed": "#5f8fc4", "forecast": "#d98324", "persistence": "#8a929c", "extrapolation": "#009e73"}
+ROLE_COLOURS = {
+    "observed": "#5f8fc4",
+    "forecast": "#d98324",
+    "persistence": "#8a929c",
+    "extrapolation": "#009e73",
+}
 DASHES = ("solid", "dashed", "dotted", "dotdash")
+_STROKES = {"solid": "", "dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3"}
+
+LEGEND_CSS = """
+.keys { display: flex; flex-wrap: wrap; gap: 2px 16px; font: 12px/18px Roboto, sans-serif; padding: 2px 0;
+  color: var(--panel-on-surface-color); }
+.keys svg { width: 26px; height: 8px; margin-right: 5px; }
+"""
 
 
 class LineChart:
@@ -34,10 +51,8 @@ class LineChart:
         self._lines = ColumnDataSource({"xs": [], "ys": [], "colour": [], "dash": []})
         self._dots = ColumnDataSource({"x": [], "y": [], "name": [], "label": [], "colour": []})
         look = {"line_color": "colour", "line_dash": "dash", "line_width": 2}
-        self._renderer = self.figure.add_glyph(self._lines, MultiLine(**look))
+        self.figure.add_glyph(self._lines, MultiLine(**look))
         dots = self.figure.add_glyph(self._dots, Scatter(size=6, fill_color="colour", line_color="colour"))
-        self._legend = Legend(items=[])
-        self.figure.add_layout(self._legend, "right")
         self.figure.add_tools(HoverTool(tooltips=[("", "@name"), ("", "@label")], renderers=[dots]))
         self._spans: dict[str, Span] = {}
 
@@ -59,18 +74,30 @@ class LineChart:
             "colour": [line["colour"] for line in lines],
             "dash": [line["dash"] for line in lines],
         }
-        self._legend.items = [
-            LegendItem(label=line["name"], renderers=[self._renderer], index=index) for index, line in enumerate(lines)
-        ]
 
     def mark(self, name: str, x: Any, colour: str) -> None:
         """A vertical line, moved when it is there already."""
         span = self._spans.get(name)
         if span is None:
-            span = self._spans[name] = Span(dimension="height", line_color=colour, line_dash="6 3", line_width=1.5)
+            span = self._spans[name] = Span(
+                dimension="height", line_color=colour, line_dash="6 3", line_width=1.5
+            )
             self.figure.add_layout(span)
         span.location = x
 
     def label_y(self, text: str) -> None:
         """Name the values' axis."""
         self.figure.yaxis.axis_label = text
+
+
+def legend_html(entries: Sequence[tuple[str, str, str]]) -> str:
+    """A legend for charts: (name, colour, dash) each; under `LEGEND_CSS` it wraps instead of eating the plot."""
+    return (
+        '<div class="keys">'
+        + "".join(
+            f'<span><svg viewBox="0 0 26 8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="{colour}" '
+            f'stroke-width="2.5" stroke-dasharray="{_STROKES[dash]}"/></svg>{html.escape(name)}</span>'
+            for name, colour, dash in entries
+        )
+        + "</div>"
+    )

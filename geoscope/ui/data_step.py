@@ -25,7 +25,9 @@ dl { display: grid; grid-template-columns: 62px 1fr; gap: 1px 8px; margin: 0; fo
 dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
 p { margin: 0 0 4px; font: 500 12px/16px Roboto, sans-serif; color: var(--panel-on-surface-color); }
 """
-HINT_CSS = "p { margin: 0; font: 12px/16px Roboto, sans-serif; opacity: .8; color: var(--panel-on-surface-color); }"
+HINT_CSS = (
+    "p { margin: 0; font: 12px/16px Roboto, sans-serif; opacity: .8; color: var(--panel-on-surface-color); }"
+)
 
 
 class DropZone(pmui.FileInput):
@@ -35,7 +37,7 @@ class DropZone(pmui.FileInput):
         self,
         receiver: UploadReceiver,
         on_files: Callable[[list[Path]], None],
-        on_problem: Callable[[str], None],
+        on_problem: Callable[[str], Any],
         **params: Any,
     ) -> None:
         super().__init__(multiple=True, chunk_size=4_000_000, **params)
@@ -67,7 +69,11 @@ class DataStep:
     def __init__(self, state: NowcastState, desk: NowcastDesk, receiver: UploadReceiver) -> None:
         self.state, self.desk = state, desk
         self._kind = pmui.RadioButtonGroup(
-            options=KINDS, value=state.source.partition(":")[0], sizing_mode="stretch_width", size="small", margin=(4, 12)
+            options=KINDS,
+            value=state.source.partition(":")[0],
+            sizing_mode="stretch_width",
+            size="small",
+            margin=(4, 12),
         )
         samples = {info.title: info.name for info in gs.list_samples()}
         name = state.source.partition(":")[2]
@@ -75,7 +81,10 @@ class DataStep:
             label="Sample", options=samples, value=name if name in samples.values() else None, **_FULL
         )
         self._path = pmui.TextInput(
-            label="File, folder or pattern", placeholder="storm/*.nc", disabled=allowed_root() is None, **_FULL
+            label="File, folder or pattern",
+            placeholder="storm/*.nc",
+            disabled=allowed_root() is None,
+            **_FULL,
         )
         self._read = pmui.Button(
             label="Read",
@@ -96,7 +105,11 @@ class DataStep:
         self._limits = receiver.limits.in_words()
         self._summary = html_pane(SUMMARY_CSS, margin=(4, 12))
         self._use = pmui.Button(
-            label="Use this data", icon="check", on_click=lambda event: self._use_candidate(), visible=False, **_FULL
+            label="Use this data",
+            icon="check",
+            on_click=lambda event: self._use_candidate(),
+            visible=False,
+            **_FULL,
         )
         self._problem = Problem()
         self.content = [

@@ -21,7 +21,12 @@ _CSS = """
 :host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
 p { margin: 4px 0; max-width: 76ch; }
 """
-WHAT = {"Forecast": "forecast", "Persistence": "persistence", "Extrapolation": "extrapolation", "Observed": "observed"}
+WHAT = {
+    "Forecast": "forecast",
+    "Persistence": "persistence",
+    "Extrapolation": "extrapolation",
+    "Observed": "observed",
+}
 
 
 class ExportTab:
@@ -38,8 +43,12 @@ class ExportTab:
         self.state, self.desk, self._point, self.theme = state, desk, point, theme
         self._folder = Path(tempfile.mkdtemp(prefix="geoscope-export-"))
         self._runner = JobRunner(notify)
-        self._what = pmui.Select(label="Field", options=WHAT, value="forecast", size="small", width=180, margin=8)
-        self._kind = pmui.Select(label="Format", options=FORMATS, value="nc", size="small", width=280, margin=8)
+        self._what = pmui.Select(
+            label="Field", options=WHAT, value="forecast", size="small", width=180, margin=8
+        )
+        self._kind = pmui.Select(
+            label="Format", options=FORMATS, value="nc", size="small", width=280, margin=8
+        )
         self._make = pmui.Button(
             label="Prepare file", icon="file_present", on_click=lambda event: self.prepare(), margin=8
         )
@@ -49,7 +58,14 @@ class ExportTab:
         self._text = html_pane(_CSS, margin=(0, 12))
         self._problem = Problem()
         self.view = pmui.Column(
-            pmui.FlexBox(self._what, self._kind, self._make, self._give, align_items="center", sizing_mode="stretch_width"),
+            pmui.FlexBox(
+                self._what,
+                self._kind,
+                self._make,
+                self._give,
+                align_items="center",
+                sizing_mode="stretch_width",
+            ),
             self._problem.view,
             self._text,
             sizing_mode="stretch_width",
@@ -75,7 +91,7 @@ class ExportTab:
         self._make.disabled = bool(missing)
         self._problem.show("")
         hint = missing or (
-            "The file carries its units, times in UTC, credit and the run card: model, hash of the weights, hash of the "
+            "The file carries its units, times in UTC, credit and the run card: model, hashes of weights and "
             "input, versions and time."
         )
         set_html(self._text, f"<p>{html.escape(hint)}</p>")
@@ -130,7 +146,9 @@ class ExportTab:
         return clean_stem(f"{field.source.partition(':')[2][:60]}-{name}-{stamp}Z")
 
     def _tell(self, progress: Progress) -> None:
-        set_html(self._text, f"<p role=status>{html.escape(progress.stage)} · {100 * progress.fraction:.0f} %</p>")
+        set_html(
+            self._text, f"<p role=status>{html.escape(progress.stage)} · {100 * progress.fraction:.0f} %</p>"
+        )
 
     def _made(self, path: Path) -> None:
         size = path.stat().st_size

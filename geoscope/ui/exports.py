@@ -27,9 +27,7 @@ MAX_BYTES = 500_000_000  # of a file that goes through a page
 Maker = Callable[[Report], Path]
 
 
-def make_file(
-    field: xr.DataArray, target: Path, progress: Report, **look: Any
-) -> Path:
+def make_file(field: xr.DataArray, target: Path, progress: Report, **look: Any) -> Path:
     """Write a field (time, y, x) by the ending of ``target``; returns the file to download.
 
     ``look`` goes to `geoscope.viz.export.save`: frame, kind of the colour scale, theme, frames_per_second.
@@ -50,7 +48,9 @@ def make_file(
 def make_series_file(content: Series, target: Path, about: dict[str, Any]) -> Path:
     """Write the series of a point or an area as CSV, with ``about`` in comment lines before it."""
     lines = {
-        line: xr.DataArray(values, dims="time", coords={"time": content.times}, attrs={"units": content.units})
+        line: xr.DataArray(
+            values, dims="time", coords={"time": content.times}, attrs={"units": content.units}
+        )
         for line, values in content.lines.items()
     }
     return write_point_csv(target, lines, about={"place": content.place, **about})

@@ -4,7 +4,7 @@ import html
 
 import numpy as np
 
-from geoscope.viz.colours import DRY, FIRST, NO_DATA, ColourScale
+from geoscope.viz.colours import DRY, NO_DATA, ColourScale, Theme
 
 MOST_LABELS = 15
 
@@ -24,7 +24,7 @@ CSS = """
 """
 
 
-def legend_html(scale: ColourScale, difference: ColourScale | None, theme: str, land: str) -> str:
+def legend_html(scale: ColourScale, difference: ColourScale | None, theme: Theme, land: str) -> str:
     """The shared bar of the maps, the bar of the difference where it is shown, and the special classes."""
     bars = _bar(scale, theme, "")
     if difference is not None:
@@ -32,7 +32,7 @@ def legend_html(scale: ColourScale, difference: ColourScale | None, theme: str, 
     return f'<div class="legend">{bars}{_swatches(scale, theme, land)}</div>'
 
 
-def _bar(scale: ColourScale, theme: str, kind: str) -> str:
+def _bar(scale: ColourScale, theme: Theme, kind: str) -> str:
     colours = scale.hex_colours(theme)
     cells = "".join(f'<i style="background:{colour}"></i>' for colour in colours)
     places = _label_places(scale, len(colours))
@@ -57,13 +57,16 @@ def _label_places(scale: ColourScale, cells: int) -> list[tuple[float, str]]:
     if len(edges) <= MOST_LABELS:
         return [(100.0 * index / cells, text) for index, text in enumerate(scale.labels()) if index > 0]
     wanted = [value for value in _ROUND if edges[0] < value < edges[-1]] or list(edges[1::16])
-    return [(100.0 * float(np.interp(value, edges, np.arange(len(edges)))) / cells, f"{value:g}") for value in wanted]
+    return [
+        (100.0 * float(np.interp(value, edges, np.arange(len(edges)))) / cells, f"{value:g}")
+        for value in wanted
+    ]
 
 
 _ROUND = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def _swatches(scale: ColourScale, theme: str, land: str) -> str:
+def _swatches(scale: ColourScale, theme: Theme, land: str) -> str:
     palette = scale.palette(theme)
     dry = _css(palette[DRY])
     grey = _css(palette[NO_DATA])
@@ -81,6 +84,3 @@ def _swatches(scale: ColourScale, theme: str, land: str) -> str:
 def _css(colour: np.ndarray) -> str:
     red, green, blue, alpha = (int(part) for part in colour)
     return f"rgba({red},{green},{blue},{alpha / 255:.2f})"
-
-
-assert FIRST == 3  # the swatches name every special class

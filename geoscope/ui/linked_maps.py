@@ -5,6 +5,10 @@ two milliseconds. A `gv.Image` that is projected anew takes over 300, a `Dynamic
 ten, and either rebuilds glyphs that never change. The figures are made once; a new field only fills their sources.
 """
 
+# Bokeh's stubs know glyphs as abstract classes without parameters, and geometries without their kinds.
+# pyright: reportCallIssue=false, reportAbstractUsage=false, reportArgumentType=false, reportGeneralTypeIssues=false
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +38,7 @@ from bokeh.plotting import figure
 
 from geoscope.reprojection import MercatorTable
 from geoscope.ui.pictures import browser_palette
-from geoscope.viz.colours import ColourScale
+from geoscope.viz.colours import ColourScale, Theme
 
 MARGIN = 0.03  # of the field's extent, left free around it
 MILLISECONDS_BETWEEN_CURSORS = 60
@@ -102,7 +106,9 @@ class LinkedMaps:
         self._mode = ColumnDataSource({"name": ["pan"]})
         self._has_place = ColumnDataSource({"yes": [True]})
         self._sea = ColumnDataSource({"x": [], "y": [], "w": [], "h": []})
-        self._basemap = {name: ColumnDataSource({"xs": [], "ys": []}) for name in ("coast", "borders", "graticule", "edge")}
+        self._basemap = {
+            name: ColumnDataSource({"xs": [], "ys": []}) for name in ("coast", "borders", "graticule", "edge")
+        }
         self._land = ColumnDataSource({"xs": [], "ys": []})
         self._degrees = ColumnDataSource({"x": [], "y": [], "text": []})
         self._mark = ColumnDataSource({"x": [], "y": []})
@@ -129,7 +135,10 @@ class LinkedMaps:
         self._extent, self._shape = table.extent, table.shape
         self._has_place.data = {"yes": [table.has_place]}
         for name, source in self._basemap.items():
-            source.data = {"xs": [line[:, 0] for line in layers[name]], "ys": [line[:, 1] for line in layers[name]]}
+            source.data = {
+                "xs": [line[:, 0] for line in layers[name]],
+                "ys": [line[:, 1] for line in layers[name]],
+            }
         self._land.data = layers["land"]
         self._sea.data = layers["sea"]
         self._degrees.data = layers["degrees"]
@@ -163,7 +172,7 @@ class LinkedMaps:
         self.go_to((cx - w, cy - h, cx + w, cy + h))
 
     def show(self, name: str, picture: np.ndarray | None, opacity: float) -> None:
-        """Put a class picture (h, w), row 0 north, on a map; None clears it. Nothing is sent when it is there already."""
+        """Put a class picture (h, w), row 0 north, on a map; None clears it. What is there is not sent again."""
         glyph = self._images[name].glyph
         if glyph.global_alpha != opacity:
             glyph.global_alpha = opacity
@@ -173,7 +182,7 @@ class LinkedMaps:
         self._shown[name] = token
         self._pictures[name].data = self._empty() if picture is None else self._placed(picture)
 
-    def set_palette(self, name: str, scale: ColourScale, theme: str) -> None:
+    def set_palette(self, name: str, scale: ColourScale, theme: Theme) -> None:
         """Colour a map's classes."""
         palette = browser_palette(scale, theme)
         mapper = self._mappers[name]
@@ -184,7 +193,9 @@ class LinkedMaps:
         """Colour the base map: land, sea, coast, borders, graticule, text."""
         for name, glyphs in self._inks.items():
             for glyph in glyphs:
-                glyph.update(**({"fill_color": inks[name]} if name in ("land", "sea") else {"line_color": inks[name]}))
+                glyph.update(
+                    **({"fill_color": inks[name]} if name in ("land", "sea") else {"line_color": inks[name]})
+                )
         for glyph in self._texts:
             glyph.text_color = inks["text"]
         for bar in self._bars:
@@ -251,7 +262,9 @@ class LinkedMaps:
         inks["land"].append(plot.add_glyph(self._land, MultiPolygons(line_color=None)).glyph)
         self._mappers[name] = LinearColorMapper(palette=["#00000000"], low=-0.5, high=0.5)
         self._pictures[name] = ColumnDataSource(self._empty())
-        image = Image(dw="dw", dh="dh", color_mapper=self._mappers[name], origin="top_left", anchor="bottom_left")
+        image = Image(
+            dw="dw", dh="dh", color_mapper=self._mappers[name], origin="top_left", anchor="bottom_left"
+        )
         self._images[name] = plot.add_glyph(self._pictures[name], image)
         for layer, width, dash in (
             ("graticule", 0.6, "2 4"),

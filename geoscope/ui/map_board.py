@@ -15,7 +15,7 @@ from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, wh
 from geoscope.ui.nowcast_state import SCALES, THIRD_MAPS, NowcastState
 from geoscope.ui.pictures import Pictures
 from geoscope.viz.basemap import CREDIT, LOOKS
-from geoscope.viz.colours import ColourScale, scale_for
+from geoscope.viz.colours import ColourScale, Theme, scale_for
 
 DIM = 0.45  # of the opacity, for a frame that stands in for another
 
@@ -30,14 +30,16 @@ _CELL = """
 """
 _CAPTION = """
 :host { position: absolute !important; top: 0; left: 0; right: 0; z-index: 2; pointer-events: none; }
-.caption { display: flex; flex-wrap: wrap; gap: 0 8px; padding: 3px 8px; font: 12px/16px Roboto, sans-serif;
+.caption { display: flex; flex-wrap: wrap; gap: 0 8px; padding: 3px 8px;
+  font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 86%, transparent); color: var(--panel-on-surface-color); }
 .caption b { flex: 1 0 100%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .caption span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .caption em { font-style: normal; opacity: .75; }
 """
 _NOTE = """
-:host { position: absolute !important; left: 0; right: 0; top: 46px; box-sizing: border-box; padding: 0 8px; z-index: 2; pointer-events: none; text-align: center; }
+:host { position: absolute !important; left: 0; right: 0; top: 46px; box-sizing: border-box; padding: 0 8px;
+  z-index: 2; pointer-events: none; text-align: center; }
 .note { display: inline-block; padding: 4px 10px; border-radius: 4px; font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 92%, transparent); color: var(--panel-on-surface-color);
   box-shadow: 0 0 2px #0006; }
@@ -56,7 +58,7 @@ class MapBoard:
 
     def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
         self.state, self.desk = state, desk
-        self.theme = "light"
+        self.theme: Theme = "light"
         self._pictures = Pictures()
         self._frames: dict[str, MapFrame] = {}
         self._cursor: tuple[float, float] | None = None
@@ -65,7 +67,8 @@ class MapBoard:
         self._captions = {name: _html(_CAPTION, sizing_mode="stretch_width") for name in MAPS}
         self._notes = {name: _html(_NOTE, sizing_mode="stretch_width") for name in MAPS}
         self._plots = {
-            name: pn.pane.Bokeh(plot, sizing_mode="stretch_both", margin=0) for name, plot in self.maps.figures.items()
+            name: pn.pane.Bokeh(plot, sizing_mode="stretch_both", margin=0)
+            for name, plot in self.maps.figures.items()
         }
         self._reveal = pmui.Button(
             label="Show what happened",
@@ -87,7 +90,7 @@ class MapBoard:
 
     # What is drawn
 
-    def set_theme(self, theme: str) -> None:
+    def set_theme(self, theme: Theme) -> None:
         """Draw in "light" or "dark" colours."""
         self.theme = theme
         look = LOOKS[theme]
@@ -127,7 +130,10 @@ class MapBoard:
             f"<span>{html.escape(time)} <em>{html.escape(lead)}</em></span></div>",
         )
         stale = " stale" if frame.is_dim else ""
-        _set(self._notes[name], f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "")
+        _set(
+            self._notes[name],
+            f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "",
+        )
         greyed = {"filter": "grayscale(0.9)" if frame.is_dim else "none"}
         if self._plots[name].styles != greyed:
             self._plots[name].styles = greyed
@@ -250,24 +256,45 @@ class MapBoard:
     def _make_tools(self) -> pmui.FlexBox:
         state, maps = self.state, self.maps
         mode = pmui.RadioButtonGroup(
-            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"}, value="pan", size="small", margin=(6, 8, 4, 0)
+            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"},
+            value="pan",
+            size="small",
+            margin=(6, 8, 4, 0),
         )
         mode.param.watch(lambda event: maps.set_mode(event.new), "value")
         third = pmui.Select.from_param(
-            state.param.third_map, options={v: k for k, v in THIRD_MAPS.items()}, label="Third map", description="", **_SMALL
+            state.param.third_map,
+            options={v: k for k, v in THIRD_MAPS.items()},
+            label="Third map",
+            description="",
+            **_SMALL,
         )
         scale = pmui.Select.from_param(
-            state.param.scale, options={v: k for k, v in SCALES.items()}, label="Colours", description="", **_SMALL
+            state.param.scale,
+            options={v: k for k, v in SCALES.items()},
+            label="Colours",
+            description="",
+            **_SMALL,
         )
         opacity = pmui.FloatSlider.from_param(
-            state.param.opacity, label="Opacity", step=0.05, width=120, margin=(0, 8), size="small", description=""
+            state.param.opacity,
+            label="Opacity",
+            step=0.05,
+            width=120,
+            margin=(0, 8),
+            size="small",
+            description="",
         )
         return pmui.FlexBox(
             mode,
             _icon("zoom_in", "Zoom in", lambda event: maps.zoom(0.5)),
             _icon("zoom_out", "Zoom out", lambda event: maps.zoom(2.0)),
             _icon("fit_screen", "Show the whole field", lambda event: maps.go_to(maps.home)),
-            _icon("layers_clear", "Remove point and area", lambda event: state.param.update(point=None, area=None)),
+            _icon(
+                "layers_clear",
+                "Remove point and area",
+                lambda event: state.param.update(point=None, area=None),
+            ),
             pn.Spacer(styles={"flex": "1 1 auto"}, height=1),
             third,
             scale,
@@ -283,7 +310,12 @@ _SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (7, 4, 3, 4)}
 
 def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
     return pmui.IconButton(
-        icon=icon, description=description, on_click=on_click, size="small", margin=(6, 1, 0, 1), color="default"
+        icon=icon,
+        description=description,
+        on_click=on_click,
+        size="small",
+        margin=(6, 1, 0, 1),
+        color="default",
     )
 
 

@@ -114,9 +114,7 @@ def make_run(field: OpenField, request: Request, progress: Report) -> Run:
     for number, name in enumerate(known):
         try:
             baselines[name] = (
-                main
-                if name == request.model
-                else forecast(name, SHARE_OF_THE_MODEL + number * share, share)
+                main if name == request.model else forecast(name, SHARE_OF_THE_MODEL + number * share, share)
             )
         except ValueError as fault:  # DataError, ConfigError, ShapeError: the baseline asks more of the field
             notes.append(f"no {name}: {fault}")
@@ -127,14 +125,18 @@ class NowcastDesk(param.Parameterized):
     """One session's field, forecast and work under way. `close` ends it."""
 
     field = param.Parameter(default=None, doc="the `OpenField` in use, or None")
-    candidate = param.Parameter(default=None, doc="an `OpenField` that was read and waits to be used, or None")
+    candidate = param.Parameter(
+        default=None, doc="an `OpenField` that was read and waits to be used, or None"
+    )
     run = param.Parameter(default=None, doc="the last `Run` of this field, or None")
     is_loading = param.Boolean(default=False)
     is_running = param.Boolean(default=False)
     progress = param.Parameter(default=None, doc="`Progress` of the run, or None")
     data_problem = param.String(default="", doc="one line that says what to do, or nothing")
     run_problem = param.String(default="")
-    scores = param.Parameter(default=None, doc="scores of the run by model name, the run's own first, or None")
+    scores = param.Parameter(
+        default=None, doc="scores of the run by model name, the run's own first, or None"
+    )
     score_problem = param.String(default="")
 
     def __init__(
@@ -267,7 +269,6 @@ class NowcastDesk(param.Parameterized):
 
     def _run_failed(self, fault: Exception) -> None:
         self.param.update(is_running=False, progress=None, run_problem=in_one_line(fault))
-
 
     # Verification
 

@@ -38,7 +38,11 @@ def map_frames(desk: NowcastDesk, index: int) -> dict[str, MapFrame]:
     if desk.field is None:
         nothing = MapFrame("", None, ("nothing",), "No data yet: choose it under step 1.")
         return dict.fromkeys(MAPS, nothing)
-    return {"observed": _observed(desk, index), "forecast": _forecast(desk, index), "third": _third(desk, index)}
+    return {
+        "observed": _observed(desk, index),
+        "forecast": _forecast(desk, index),
+        "third": _third(desk, index),
+    }
 
 
 def when(desk: NowcastDesk, index: int) -> tuple[str, str]:
@@ -58,7 +62,11 @@ def when(desk: NowcastDesk, index: int) -> tuple[str, str]:
 def is_known(desk: NowcastDesk, index: int) -> bool:
     """Whether the user may see what was observed at a frame."""
     field = desk.field
-    return field is not None and index < field.frames and (index <= desk.state.issue_index or desk.state.shows_truth)
+    return (
+        field is not None
+        and index < field.frames
+        and (index <= desk.state.issue_index or desk.state.shows_truth)
+    )
 
 
 def _frame_of(field: OpenField, index: int) -> tuple[np.ndarray, tuple]:
@@ -74,7 +82,9 @@ def _observed(desk: NowcastDesk, index: int) -> MapFrame:
     values, identity = _frame_of(field, last)
     old = f"Last shown frame: {say_time(field.time_at(last))}."
     if index < field.frames:
-        return MapFrame("Observed", values, identity, f"{old} Later ones are hidden.", is_dim=True, offers_truth=True)
+        return MapFrame(
+            "Observed", values, identity, f"{old} Later ones are hidden.", is_dim=True, offers_truth=True
+        )
     return MapFrame("Observed", values, identity, f"{old} Nothing was observed later.", is_dim=True)
 
 
@@ -87,7 +97,11 @@ def _forecast(desk: NowcastDesk, index: int) -> MapFrame:
         values, identity = _frame_of(desk.field, index)
         return MapFrame(title, values, identity, "Observed until the issue time.")
     if run is None:
-        note = "The forecast is under way." if desk.is_running else "No forecast yet: press Run forecast (step 4)."
+        note = (
+            "The forecast is under way."
+            if desk.is_running
+            else "No forecast yet: press Run forecast (step 4)."
+        )
         return MapFrame(title, None, ("nothing",), note)
     return _of_run(desk, run, run.forecast, title, index)
 
@@ -119,7 +133,9 @@ def _third(desk: NowcastDesk, index: int) -> MapFrame:
     if run is None:
         return MapFrame(title, None, ("nothing",), "Comes with the forecast.")
     if kind not in run.baselines:
-        reason = next((note for note in run.notes if note.startswith(f"no {kind}")), f"{THIRD_MAPS[kind]} is not there.")
+        reason = next(
+            (note for note in run.notes if note.startswith(f"no {kind}")), f"{THIRD_MAPS[kind]} is not there."
+        )
         return MapFrame(title, None, ("nothing",), reason)
     return _of_run(desk, run, run.baselines[kind], title, index)
 

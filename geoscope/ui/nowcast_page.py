@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import panel as pn
 import panel_material_ui as pmui
@@ -21,6 +22,14 @@ from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
 
 TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model card", "export": "Export"}
+_CARD_CSS = """
+:host { font: 13px/19px Roboto, sans-serif; max-width: 960px; }
+h1 { font-size: 18px; } h2 { font-size: 15px; margin: 14px 0 4px; } p, ul { margin: 4px 0; }
+table { border-collapse: collapse; } th, td { border: 0 !important; border-bottom: 1px solid #8884 !important;
+  padding: 3px 12px 3px 0 !important; text-align: left; font-size: 13px; }
+code { color: inherit !important; background: none !important; font-size: 12px; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap; }
+"""
 MILLISECONDS_TO_SETTLE = 600  # before a change is written into the address
 
 
@@ -28,7 +37,10 @@ class NowcastPage:
     """One user's page. `shell.page` is what is served; `close` ends the session's work."""
 
     def __init__(
-        self, pages: Sequence[str] = ("nowcast",), query: dict[str, Any] | None = None, limits: UploadLimits | None = None
+        self,
+        pages: Sequence[str] = ("nowcast",),
+        query: dict[str, Any] | None = None,
+        limits: UploadLimits | None = None,
     ) -> None:
         notify = _notifier()
         cards = nowcast_models()
@@ -86,7 +98,8 @@ class NowcastPage:
         self._is_begun = False
         self.desk.param.watch(lambda *events: self._field_came(), "field")
         if source.startswith("upload:"):
-            self._complaint.show("The link speaks of an uploaded file that is not here: drop it again (step 1).", "warning")
+            text = "The link speaks of an uploaded file that is not here: drop it again (step 1)."
+            self._complaint.show(text, "warning")
             self.state.source = source = DEFAULT_SOURCE
         if source == DEFAULT_SOURCE:
             self.desk.open_now(source)
@@ -97,7 +110,8 @@ class NowcastPage:
             self.desk.start()
 
     def _make_tabs(self) -> pmui.Tabs:
-        card = pn.pane.Markdown(self._card_text(), margin=(8, 16), sizing_mode="stretch_width", min_height=420)
+        look = {"margin": (8, 16), "sizing_mode": "stretch_width", "min_height": 420}
+        card = pn.pane.Markdown(self._card_text(), stylesheets=[_CARD_CSS], **look)
         self.state.param.watch(lambda *events: card.param.update(object=self._card_text()), "model")
         views = {
             "verification": VerificationTab(self.state, self.desk).view,
@@ -167,6 +181,4 @@ def _write_address(page: NowcastPage, location: Any) -> None:
 
 
 def _quoted(value: str) -> str:
-    from urllib.parse import quote
-
     return quote(value, safe=",:.-")

@@ -1,7 +1,7 @@
 """What the user of the nowcast page has chosen, and how it is written into the page's address."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import param
 
@@ -25,7 +25,9 @@ class NowcastState(param.Parameterized):
     source = param.String(default=DEFAULT_SOURCE, doc='"sample:NAME", "path:RELATIVE PATH" or "upload:NAME"')
     issue_index = param.Integer(default=0, bounds=(0, None), doc="the last frame that the model may see")
     frame_index = param.Integer(default=0, bounds=(0, None), doc="the frame that the maps show")
-    shows_truth = param.Boolean(default=False, doc="whether frames after the issue time are shown as observed")
+    shows_truth = param.Boolean(
+        default=False, doc="whether frames after the issue time are shown as observed"
+    )
 
     model = param.String(default="persistence")
     lead_steps = param.Integer(default=3, bounds=(1, None))
@@ -45,7 +47,7 @@ class NowcastState(param.Parameterized):
     tab = param.Selector(default="verification", objects=list(TABS))
 
     # Speed, loop and play are of the moment; a link reopens a view, not a film.
-    IN_ADDRESS = {
+    IN_ADDRESS: ClassVar[dict[str, str]] = {
         "source": "data",
         "issue_index": "issue",
         "frame_index": "frame",
@@ -84,7 +86,9 @@ class NowcastState(param.Parameterized):
             try:
                 values[name] = self._checked(name, str(query[key]))
             except (ValueError, TypeError):
-                complaints.append(f"the link's {key}={str(query[key])[:40]!r} cannot be used; the default stands")
+                complaints.append(
+                    f"the link's {key}={str(query[key])[:40]!r} cannot be used; the default stands"
+                )
         self.param.update(**values)
         return complaints
 

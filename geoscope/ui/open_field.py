@@ -130,5 +130,9 @@ def say_duration(duration: np.timedelta64) -> str:
     minutes = round(duration / np.timedelta64(60, "s"))
     days, rest = divmod(abs(minutes), 1440)
     hours, minutes_left = divmod(rest, 60)
-    parts = [f"{days} d"] * bool(days) + [f"{hours} h"] * bool(hours) + [f"{minutes_left} min"] * bool(minutes_left)
+    parts = (
+        [f"{days} d"] * bool(days)
+        + [f"{hours} h"] * bool(hours)
+        + [f"{minutes_left} min"] * bool(minutes_left)
+    )
     return ("-" if minutes < 0 else "") + (" ".join(parts) or "0 min")

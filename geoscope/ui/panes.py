@@ -22,7 +22,12 @@ class Problem:
 
     def __init__(self) -> None:
         self.view = pmui.Alert(
-            object="", severity="error", variant="outlined", visible=False, margin=(4, 12), sizing_mode="stretch_width"
+            object="",
+            severity="error",
+            variant="outlined",
+            visible=False,
+            margin=(4, 12),
+            sizing_mode="stretch_width",
         )
 
     def show(self, text: str, severity: str = "error") -> None:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from geoscope.reprojection import MercatorTable
-from geoscope.viz.colours import NO_DATA, ColourScale
+from geoscope.viz.colours import NO_DATA, ColourScale, Theme
 
 KEPT_BYTES = 96_000_000  # a session; some 200 pictures of 700 x 700
 
@@ -53,8 +53,8 @@ def _hatch(picture: np.ndarray, scale: ColourScale) -> None:
     picture[rows[stripe], cols[stripe]] = hatch_class(scale)
 
 
-def browser_palette(scale: ColourScale, theme: str) -> list[str]:
-    """"#rrggbbaa" of every class and of the stripes, for Bokeh's colour mapper."""
+def browser_palette(scale: ColourScale, theme: Theme) -> list[str]:
+    """ "#rrggbbaa" of every class and of the stripes, for Bokeh's colour mapper."""
     stripes = scale.rgba(np.full((1, 1), NO_DATA, dtype=np.uint8), theme)[0]  # the corner lies in a stripe
     colours = np.concatenate([scale.palette(theme), stripes])
     return ["#" + bytes(colour).hex() for colour in colours]

@@ -85,7 +85,11 @@ class Player:
     def last_played(self) -> int:
         """Where the film ends: with the forecast, or with what was observed if that is shown."""
         desk, state = self.desk, self.state
-        return desk.last_frame if state.shows_truth else min(state.issue_index + state.lead_steps, desk.last_frame)
+        return (
+            desk.last_frame
+            if state.shows_truth
+            else min(state.issue_index + state.lead_steps, desk.last_frame)
+        )
 
     # What is shown
 
@@ -131,7 +135,9 @@ class Player:
     def _watch(self) -> None:
         state, desk = self.state, self.desk
         state.param.watch(lambda *events: self._refresh_frame(), "frame_index")
-        state.param.watch(lambda *events: self.refresh(), ["issue_index", "lead_steps", "shows_truth", "is_playing"])
+        state.param.watch(
+            lambda *events: self.refresh(), ["issue_index", "lead_steps", "shows_truth", "is_playing"]
+        )
         state.param.watch(lambda *events: self._set_beat(), ["is_playing", "speed"])
         desk.param.watch(lambda *events: self.refresh(), ["field", "run"])
         self.axis.param.watch(self._axis_moved, "frame")
@@ -152,9 +158,22 @@ class Player:
     def _make_buttons(self) -> pmui.FlexBox:
         state = self.state
         speed = pmui.Select.from_param(
-            state.param.speed, options=SPEEDS, label="Speed", size="small", width=120, margin=(6, 6, 2, 6), description=""
+            state.param.speed,
+            options=SPEEDS,
+            label="Speed",
+            size="small",
+            width=120,
+            margin=(6, 6, 2, 6),
+            description="",
         )
-        loops = pmui.Switch.from_param(state.param.loops, label="Loop", margin=(4, 6), size="small", description="", stylesheets=[_WIDE_ONLY])
+        loops = pmui.Switch.from_param(
+            state.param.loops,
+            label="Loop",
+            margin=(4, 6),
+            size="small",
+            description="",
+            stylesheets=[_WIDE_ONLY],
+        )
         first = _button("first_page", "First frame (Home)", lambda: self.go_to(0))
         first.margin = (0, 0, 0, -4)
         return pmui.FlexBox(
@@ -176,7 +195,12 @@ class Player:
 
 def _button(icon: str, description: str, action: Any) -> pmui.IconButton:
     return pmui.IconButton(
-        icon=icon, description=description, on_click=lambda event: action(), margin=0, color="primary", size="medium"
+        icon=icon,
+        description=description,
+        on_click=lambda event: action(),
+        margin=0,
+        color="primary",
+        size="medium",
     )
 
 
@@ -198,5 +222,5 @@ def _legend() -> pn.pane.HTML:
     """
     marks = (("#5f8fc4", "observed"), ("#d98324", "forecast"))
     text = "".join(f'<span><i style="background:{colour}"></i>{name}</span>' for colour, name in marks)
-    text += '<span>&#9650; issue time</span>'
+    text += "<span>&#9650; issue time</span>"
     return pn.pane.HTML(f'<div class="kinds">{text}</div>', stylesheets=[css], margin=(4, 8))

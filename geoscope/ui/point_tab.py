@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from geoscope.reprojection import to_mercator
-from geoscope.ui.charts import ROLE_COLOURS, LineChart
+from geoscope.ui.charts import LEGEND_CSS, ROLE_COLOURS, LineChart, legend_html
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import Series, point_mask, say_place, series
 from geoscope.ui.nowcast_state import NowcastState
@@ -28,14 +28,23 @@ class PointTab:
 
     def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
         self.state, self.desk = state, desk
-        self._way = pmui.RadioButtonGroup(options=WAYS, value="mean" if state.area else "point", size="small", margin=8)
+        self._way = pmui.RadioButtonGroup(
+            options=WAYS, value="mean" if state.area else "point", size="small", margin=8
+        )
         self._place = pmui.TextInput(
             label="Latitude, longitude", placeholder="34.2, -77.9", size="small", width=210, margin=8
         )
-        go = pmui.Button(label="Set point", size="small", variant="outlined", on_click=lambda e: self._set_place(), margin=8)
+        go = pmui.Button(
+            label="Set point",
+            size="small",
+            variant="outlined",
+            on_click=lambda e: self._set_place(),
+            margin=8,
+        )
         self._problem = Problem()
         self._text = html_pane(_CSS, margin=(0, 12))
         self._values = html_pane(_CSS, margin=(0, 12))
+        self._keys = html_pane(LEGEND_CSS, margin=(0, 12))
         self._shown: Series | None = None
         self._chart = LineChart("mm/h", is_time=True)
         self._plot = pn.pane.Bokeh(self._chart.figure, sizing_mode="stretch_width", margin=(4, 8))
@@ -44,6 +53,7 @@ class PointTab:
             self._problem.view,
             self._text,
             self._values,
+            self._keys,
             self._plot,
             sizing_mode="stretch_width",
             min_height=420,
@@ -78,11 +88,12 @@ class PointTab:
         content = self._shown = self.series()
         if content is None:
             set_html(self._values, "<p>&nbsp;</p>")
+            set_html(self._keys, "")
             self._chart.draw([])
             text = (
                 "Click on a map, or write a latitude and longitude, to see what happens there over time."
                 if self._way.value == "point"
-                else "Choose Box or Polygon above the maps and draw an area inside the data (double-click ends a polygon)."
+                else "Choose Box or Polygon above the maps and draw inside the data; a double-click ends a polygon."
             )
             set_html(self._text, f"<p>{html.escape(text)}</p>")
             return
@@ -92,12 +103,22 @@ class PointTab:
             what = {"mean": "Mean over", "max": "Maximum over"}[self._way.value]
         set_html(self._text, f"<p>{html.escape(f'{what} {content.place}, in {content.units}.')}</p>")
         self._chart.label_y(content.units)
-        self._chart.draw([_line(name, content) for name in content.lines])
+        lines = [_line(name, content) for name in content.lines]
+        self._chart.draw(lines)
+        marks = [("issue time", "#d98324", "dashed"), ("frame shown", "#8a929c", "dashed")]
+        set_html(
+            self._keys,
+            legend_html([*((line["name"], line["colour"], line["dash"]) for line in lines), *marks]),
+        )
         self._mark()
 
     def _now(self, content: Series) -> str:
         index = min(self.state.frame_index, len(content.times) - 1)
-        values = [f"{name} {values[index]:.1f}" for name, values in content.lines.items() if not np.isnan(values[index])]
+        values = [
+            f"{name} {values[index]:.1f}"
+            for name, values in content.lines.items()
+            if not np.isnan(values[index])
+        ]
         return f"{say_time(content.times[index])}: {', '.join(values) or 'no value'}."
 
     def _mark(self) -> None:
@@ -119,10 +140,14 @@ class PointTab:
         try:
             lat, lon = (float(part) for part in text.replace(";", ",").split(","))
         except ValueError:
-            self._problem.show("Write a latitude and a longitude in degrees, for example 34.2, -77.9.", "warning")
+            self._problem.show(
+                "Write a latitude and a longitude in degrees, for example 34.2, -77.9.", "warning"
+            )
             return
         if field is None or not field.table.has_place or abs(lat) > 85:
-            self._problem.show("This field has no place on the Earth, or the latitude is beyond 85 degrees.", "warning")
+            self._problem.show(
+                "This field has no place on the Earth, or the latitude is beyond 85 degrees.", "warning"
+            )
             return
         x, y = (float(value) for value in to_mercator(lon, lat))
         if field.table.pixel_at(x, y) is None:
@@ -135,7 +160,8 @@ class PointTab:
 def _line(name: str, content: Series) -> dict[str, Any]:
     values = content.lines[name]
     labels = [
-        f"{say_time(time)}: {value:.1f} {content.units}" for time, value in zip(content.times, values, strict=True)
+        f"{say_time(time)}: {value:.1f} {content.units}"
+        for time, value in zip(content.times, values, strict=True)
     ]
     role = name if name in ROLE_COLOURS else "forecast"
     # The second line is the run's own model, whatever its name.

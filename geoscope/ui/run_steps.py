@@ -26,7 +26,11 @@ class TimeStep:
         self.state, self.desk = state, desk
         self._issue = pmui.Select(label="Issue time", options={"–": 0}, value=0, **_FULL)
         self._truth = pmui.Switch.from_param(
-            state.param.shows_truth, label="Show what happened later", description="", margin=(2, 12), size="small"
+            state.param.shows_truth,
+            label="Show what happened later",
+            description="",
+            margin=(2, 12),
+            size="small",
         )
         self.content = [self._issue, self._truth]
         desk.param.watch(lambda *events: self._fill(), "field")
@@ -57,8 +61,12 @@ class ModelStep:
         models = {card.title: card.name for card in cards}
         if state.model not in models.values() and cards:
             state.model = cards[0].name
-        self._model = pmui.Select.from_param(state.param.model, label="Model", options=models, description="", **_FULL)
-        self._lead = pmui.Select(label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL)
+        self._model = pmui.Select.from_param(
+            state.param.model, label="Model", options=models, description="", **_FULL
+        )
+        self._lead = pmui.Select(
+            label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL
+        )
         state.param.device.objects = _devices()
         self._device = pmui.Select.from_param(state.param.device, label="Device", description="", **_FULL)
         self.content = [self._model, self._lead, self._device]
@@ -85,7 +93,10 @@ class RunStep:
     def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
         self.state, self.desk = state, desk
         self._run = pmui.Button(
-            label="Run forecast", icon="bolt", on_click=lambda event: desk.start(), **{**_FULL, "size": "medium"}
+            label="Run forecast",
+            icon="bolt",
+            on_click=lambda event: desk.start(),
+            **{**_FULL, "size": "medium"},
         )
         self._cancel = pmui.Button(
             label="Cancel",
@@ -96,7 +107,9 @@ class RunStep:
             disabled=True,
             **{**_FULL, "size": "medium"},
         )
-        self._bar = pmui.LinearProgress(value=0, variant="determinate", margin=(4, 12), sizing_mode="stretch_width")
+        self._bar = pmui.LinearProgress(
+            value=0, variant="determinate", margin=(4, 12), sizing_mode="stretch_width"
+        )
         self._stage = html_pane(_STAGE_CSS, margin=(0, 12))
         self._problem = Problem()
         self.content = [
@@ -105,7 +118,9 @@ class RunStep:
             self._stage,
             self._problem.view,
         ]
-        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "is_running", "progress", "run_problem"])
+        desk.param.watch(
+            lambda *events: self.refresh(), ["field", "run", "is_running", "progress", "run_problem"]
+        )
         state.param.watch(lambda *events: self.refresh(), ["issue_index", "model", "lead_steps", "device"])
         self.refresh()
 
@@ -115,7 +130,9 @@ class RunStep:
         wants_run = desk.field is not None and (desk.run is None or desk.is_stale)
         self._run.param.update(disabled=desk.field is None, variant="contained" if wants_run else "outlined")
         self._cancel.disabled = not desk.is_running
-        self._bar.value = round(100 * desk.progress.fraction) if desk.progress else (100 if self._is_done else 0)
+        self._bar.value = (
+            round(100 * desk.progress.fraction) if desk.progress else (100 if self._is_done else 0)
+        )
         set_html(self._stage, f"<div role=status>{html.escape(self.message)}</div>")
         self._problem.show(desk.run_problem)
 
@@ -139,7 +156,9 @@ class RunStep:
             return "No forecast yet: press Run forecast."
         issue = say_time(desk.field.time_at(desk.run.request.issue_index))
         if desk.is_stale:
-            return f"The maps show an older forecast ({desk.run.request.model}, {issue}). Run again to renew it."
+            return (
+                f"The maps show an older forecast ({desk.run.request.model}, {issue}). Run again to renew it."
+            )
         return f"{desk.run.request.model}, issued {issue}."
 
 
@@ -161,5 +180,3 @@ def _devices() -> list[str]:
 def best_model(cards: list[Any]) -> str:
     """The model that a page begins with: a learned one where its weights are there."""
     return cards[0].name if cards else "persistence"
-
-

@@ -46,13 +46,17 @@ def files_under_root(text: str) -> Path | list[Path]:
         matches = sorted(path for path in root.glob(text) if path.is_file())
         found = [path for path in matches if _is_inside(path, root)]
         if not found or len(found) > MAX_FILES:
-            raise DataError(f"{text[:80]!r} matches {len(found)} files, expected 1 to {MAX_FILES}: change the pattern")
+            raise DataError(
+                f"{text[:80]!r} matches {len(found)} files, expected 1 to {MAX_FILES}: change the pattern"
+            )
         return found
     path = root / relative
     if not path.exists() or not _is_inside(path, root):
         raise DataError(f"{text[:80]!r} is not in the server's data folder: check the name")
     if path.is_dir() and any(entry.is_symlink() and not _is_inside(entry, root) for entry in path.rglob("*")):
-        raise DataError(f"{text[:80]!r} holds a link out of the server's data folder: name single files in it")
+        raise DataError(
+            f"{text[:80]!r} holds a link out of the server's data folder: name single files in it"
+        )
     return path.resolve()
 
 

@@ -13,6 +13,8 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 
+from geoscope.viz.colours import Theme
+
 TITLES = {
     "nowcast": "Nowcast",
     "scenarios": "Scenarios",
@@ -34,7 +36,9 @@ THEME = {
                 for name in ("MuiButton", "MuiToggleButton", "MuiTab")
             },
             "MuiAppBar": {
-                "styleOverrides": {"root": {"backgroundColor": "#0b2f55 !important", "color": "#ffffff !important"}}
+                "styleOverrides": {
+                    "root": {"backgroundColor": "#0b2f55 !important", "color": "#ffffff !important"}
+                }
             },
         },
     }
@@ -44,6 +48,8 @@ THEME = {
 # On a narrow screen the steps lie over the page, so they wait there until they are asked for.
 CSS = """
 body { overflow: hidden; }
+#loader { background: #f4f7fa !important; }
+@media (prefers-color-scheme: dark) { body, #loader { background: #10161c !important; } }
 @media (max-width: 599px) { body:not(.geoscope-ready) .MuiDrawer-root { display: none !important; } }
 """
 
@@ -176,7 +182,7 @@ class Shell:
         steps: Sequence[Any],
         main: Sequence[Any],
         keys: KeysAndClock,
-        on_theme: Callable[[str], None],
+        on_theme: Callable[[Theme], None],
     ) -> None:
         self._on_theme = on_theme
         self.page = pmui.Page(
@@ -196,7 +202,6 @@ class Shell:
         self.page.param.watch(lambda event: on_theme(self.theme), "dark_theme")
 
     @property
-    def theme(self) -> str:
+    def theme(self) -> Theme:
         """ "light" or "dark", as the user has it now."""
         return "dark" if self.page.dark_theme else "light"
-

@@ -15,7 +15,8 @@ from typing import Any
 from geoscope.errors import DataError
 
 SUFFIXES = (
-    ".nc .nc4 .cdf .h5 .hdf .hdf5 .grib2 .grb2 .grib .grb .pgm .gif .tif .tiff .bin .gz .bz2 .zip .csv .npz".split()
+    *(".nc", ".nc4", ".cdf", ".h5", ".hdf", ".hdf5", ".grib2", ".grb2", ".grib", ".grb"),
+    *(".pgm", ".gif", ".tif", ".tiff", ".bin", ".gz", ".bz2"),
 )
 
 
@@ -26,7 +27,7 @@ class UploadLimits:
     max_file_bytes: int = 256_000_000
     max_total_bytes: int = 512_000_000
     max_files: int = 200
-    suffixes: tuple[str, ...] = tuple(SUFFIXES)
+    suffixes: tuple[str, ...] = SUFFIXES
 
     def in_words(self) -> str:
         """The limits as one line for the page."""
@@ -78,14 +79,18 @@ class UploadReceiver:
         chunk, total_chunks = int(message.get("chunk", 0)), int(message.get("total_chunks", 0))
         expected = self._next_chunk.get(name, 1)
         if chunk != expected or not 1 <= chunk <= total_chunks:
-            raise DataError(f"{name}: part {chunk} came where part {expected} was expected; drop the file again")
+            raise DataError(
+                f"{name}: part {chunk} came where part {expected} was expected; drop the file again"
+            )
         if chunk == 1:
             self._check_new(name)
         path = self._folder / name
         size = (path.stat().st_size if path.exists() else 0) + len(data)
         self._total += len(data)
         if size > self.limits.max_file_bytes or self._total > self.limits.max_total_bytes:
-            raise DataError(f"{name} is too large: {self.limits.in_words()}; cut the sequence or use a server folder")
+            raise DataError(
+                f"{name} is too large: {self.limits.in_words()}; cut the sequence or use a server folder"
+            )
         with path.open("ab") as file:
             file.write(data)
         self._next_chunk[name] = chunk + 1
@@ -110,7 +115,11 @@ class UploadReceiver:
         unfinished = len(self._next_chunk) - len(self._complete)
         if not self._complete or unfinished:
             self.close()
-            what = f"{unfinished} files are not complete" if unfinished else "no data came, the file may be empty"
+            what = (
+                f"{unfinished} files are not complete"
+                if unfinished
+                else "no data came, the file may be empty"
+            )
             raise DataError(f"{what}: drop the files again")
         return sorted(self._complete)
 

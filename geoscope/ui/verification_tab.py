@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
 
-from geoscope.ui.charts import COLOURS, DASHES, LineChart
+from geoscope.ui.charts import COLOURS, DASHES, LEGEND_CSS, LineChart, legend_html
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import say_duration, say_time
@@ -41,10 +41,14 @@ class VerificationTab:
         )
         thresholds.param.watch(self._thresholds_chosen, "value")
         self._button = pmui.Button(
-            label="Verify against what happened", icon="fact_check", on_click=lambda event: self._verify(), margin=(4, 8)
+            label="Verify against what happened",
+            icon="fact_check",
+            on_click=lambda event: self._verify(),
+            margin=(4, 8),
         )
         self._text = html_pane(_CSS, margin=(0, 12))
         self._table = html_pane(_CSS, margin=(0, 12))
+        self._keys = html_pane(LEGEND_CSS, margin=(0, 12))
         self._csi = LineChart("CSI", "Lead (min)")
         self._error = LineChart("MAE, bias", "Lead (min)")
         self._charts = pmui.FlexBox(
@@ -54,6 +58,7 @@ class VerificationTab:
         self.view = pmui.Column(
             pmui.FlexBox(self._button, label, thresholds, align_items="center", sizing_mode="stretch_width"),
             self._text,
+            self._keys,
             self._charts,
             self._table,
             sizing_mode="stretch_width",
@@ -83,6 +88,7 @@ class VerificationTab:
             self._draw(scores)
             return
         set_html(self._table, "")
+        set_html(self._keys, "")
         self._csi.draw([])
         self._error.draw([])
         text = desk.score_problem
@@ -98,10 +104,16 @@ class VerificationTab:
     def _headline(self, scores: dict[str, xr.Dataset]) -> str:
         desk, first = self.desk, next(iter(scores.values()))
         issue = say_time(desk.field.time_at(desk.run.request.issue_index))
-        parts = [f"{name}: CSI {_say(data.attrs['csi_mean'], 3)}, MAE {_say(data.attrs['mae'], 2)}" for name, data in scores.items()]
+        parts = [
+            f"{name}: CSI {_say(data.attrs['csi_mean'], 3)}, MAE {_say(data.attrs['mae'], 2)}"
+            for name, data in scores.items()
+        ]
         text = (
-            f"Issued {issue}, {first.attrs['frames']} frames. Mean over leads and thresholds - " + "; ".join(parts) + ". "
-            f"CSI: hits / (hits + misses + false alarms), 1 is perfect. MAE and bias in {first.attrs.get('units') or 'field units'}."
+            f"Issued {issue}, {first.attrs['frames']} frames. Mean over leads and thresholds - "
+            + "; ".join(parts)
+            + ". "
+            "CSI: hits / (hits + misses + false alarms), 1 is perfect. MAE and bias in "
+            f"{first.attrs.get('units') or 'the unit of the field'}."
         )
         return f"<p>{html.escape(text)}</p>"
 
@@ -114,8 +126,23 @@ class VerificationTab:
                 label = f"{name} ≥ {level:g}"
                 csi.append(_line(label, minutes, values, colour, dash))
             errors.append(_line(f"{name} MAE", minutes, data["mae"].values, COLOURS[5], dash))
-            errors.append(_line(f"{name} bias", minutes, data["mean_error"].values, COLOURS[0], dash))
-        self._csi.draw(csi[:24])
+            errors.append(_line(f"{name} bias", minutes, data["mean_error"].values, COLOURS[6], dash))
+        levels = next(iter(scores.values()))["threshold"].values
+        set_html(
+            self._keys,
+            legend_html(
+                [
+                    *((name, "#8a929c", dash) for name, dash in zip(scores, DASHES, strict=False)),
+                    *(
+                        (f"CSI ≥ {level:g}", colour, "solid")
+                        for level, colour in zip(levels, COLOURS, strict=False)
+                    ),
+                    ("MAE", COLOURS[5], "solid"),
+                    ("bias", COLOURS[6], "solid"),
+                ]
+            ),
+        )
+        self._csi.draw(csi)
         self._error.draw(errors)
 
 
@@ -137,7 +164,9 @@ def scores_table(scores: dict[str, xr.Dataset]) -> str:
         f'<th colspan="{len(names)}">{html.escape(title)}</th>'
         for title in [*(f"CSI ≥ {level:g}" for level in first["threshold"].values), "MAE", "Bias"]
     )
-    below = "".join(f"<th>{html.escape(name)}</th>" for _ in range(first.sizes["threshold"] + 2) for name in names)
+    below = "".join(
+        f"<th>{html.escape(name)}</th>" for _ in range(first.sizes["threshold"] + 2) for name in names
+    )
     rows = []
     for number, lead in enumerate(first["lead_time"].values):
         cells = []
@@ -162,6 +191,6 @@ def _cells(values: list[float], digits: int, best: Any) -> list[str]:
 
 
 def _say(value: float, digits: int, is_signed: bool = False) -> str:
-    if value is None or math.isnan(value):
+    if math.isnan(value):
         return "–"
     return f"{value:+.{digits}f}" if is_signed else f"{value:.{digits}f}"
