@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -25,7 +26,9 @@ class ConvStack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not len(self.convs):
             return x
-        frames = rearrange(x, "b t h w c -> (b t) c h w").contiguous()
+        frames = rearrange(x, "b t h w c -> (b t) c h w")  # channels last in memory: faster on a CPU
+        if torch.is_grad_enabled():
+            frames = frames.contiguous()  # GroupNorm's gradient crashes on such memory (torch 2.13)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             frames = self.activation(norm(conv(frames)))
         return rearrange(frames, "(b t) c h w -> b t h w c", b=x.shape[0])
