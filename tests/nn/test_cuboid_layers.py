@@ -47,6 +47,19 @@ def test_the_last_frames_are_all_that_a_limited_look_sees():
     torch.testing.assert_close(layer(x, memory), layer(x, changed))
 
 
+def test_groups_in_time_see_their_own_part_of_the_memory():
+    # Steps 0-1 and 2 of the volume; the memory of 5 is padded in front: frames 0-1 and 2-4.
+    layer = CuboidCrossAttention(
+        4, CrossCuboids(size=(1, 1), groups=2, padding="ignore"), 9, OPTIONS
+    ).double()
+    x, memory = randn(1, 3, 2, 2, 4), randn(1, 5, 2, 2, 4, seed=1)
+    late = memory.clone()
+    late[:, 2:] = 7.0
+    before, after = layer(x, memory), layer(x, late)
+    torch.testing.assert_close(before[:, :2], after[:, :2])
+    assert not torch.allclose(before[:, 2], after[:, 2], atol=1e-3)
+
+
 def test_memory_is_not_normed_and_the_volume_is():
     layer = CuboidCrossAttention(4, CrossCuboids(size=(1, 1)), 9, OPTIONS).double()
     x, memory = randn(1, 3, 2, 2, 4), randn(1, 5, 2, 2, 4, seed=1)
