@@ -83,11 +83,11 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) and not isinstance(value, bytes) else value
 
 
-def dataset(file: Any, name: str, path: str | PathLike, max_bytes: int) -> h5py.Dataset:
-    """A numeric dataset that may be read: it exists and its size, chunks and packing are within `max_bytes`.
+def dataset(file: Any, name: str, path: str | PathLike) -> h5py.Dataset:
+    """A dataset of numbers. `check_size` says whether it may be read.
 
     Raises:
-        DataError: it is missing, not numbers, or too large.
+        DataError: it is missing, or not numbers.
     """
     item = file.get(name) if isinstance(file.get(name, getlink=True), h5py.HardLink | h5py.SoftLink) else None
     if not isinstance(item, h5py.Dataset):

@@ -193,31 +193,41 @@ def write_gif(
     return path
 
 
-def write_geotiff(path: Path, frame: int = 0, crs: str | None = "EPSG:3067", **tags: str) -> Path:
+def write_geotiff(
+    path: Path, frame: int = 0, crs: str | None = "EPSG:3067", shape: tuple[int, int] = (6, 8), **tags: str
+) -> Path:
     """One frame as FMI publishes it: eight-bit reflectivity with gain, offset and codes in its tags."""
-    codes = rain_codes((6, 8), 255, frame, 124).astype(np.uint8)
+    codes = rain_codes(shape, 255, frame, 124).astype(np.uint8)
     items = (
         f'<Item name="Observation time" format="YYYYMMDDhhmm">{at(frame):%Y%m%d%H%M}</Item>'
         '<Item name="Quantity" unit="dBZ">Corrected reflectivity</Item><Item name="Gain">0.5</Item>'
         '<Item name="Offset">-32.0</Item><Item name="Nodata">255</Item><Item name="Undetect">0</Item>'
     )
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 6, "width": 8, "crs": crs}
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": shape[0],
+        "width": shape[1],
+        "crs": crs,
+    }
     with rasterio.open(path, "w", **profile, transform=Affine(1000, 0, 0, 0, -1000, 7_000_000)) as data:
         data.write(codes, 1)
         data.update_tags(**(tags or {"GDAL_METADATA": f"<GDALMetadata>{items}</GDALMetadata>"}))
     return path
 
 
-def write_grib(path: Path, frame: int = 0) -> Path:
-    """An MRMS PrecipRate message: mm/h, -3 outside coverage."""
-    values = rain_codes((6, 8), -3, frame, 4).astype(np.float32)
+def write_grib(path: Path, frame: int = 0, parameter: str = "6 1", values: np.ndarray | None = None) -> Path:
+    """An MRMS message, by default PrecipRate: mm/h, -3 outside coverage."""
+    if values is None:
+        values = rain_codes((6, 8), -3, frame, 4).astype(np.float32)
     profile = {"driver": "GTiff", "dtype": "float32", "count": 1, "height": 6, "width": 8, "crs": "EPSG:4326"}
     options = {
         "DISCIPLINE": "209",
         "IDS": "CENTER=161(US-OAR) SUBCENTER=0 MASTER_TABLE=255 LOCAL_TABLE=1 SIGNF_REF_TIME=3 "
         f"REF_TIME={at(frame):%Y-%m-%dT%H:%M:%SZ} PROD_STATUS=2 TYPE=7",
         "PDS_PDTN": "0",
-        "PDS_TEMPLATE_NUMBERS": "6 1 8 0 97 0 0 0 0 0 0 0 0 102 0 0 0 0 0 255 1 0 0 0 0",
+        "PDS_TEMPLATE_NUMBERS": f"{parameter} 8 0 97 0 0 0 0 0 0 0 0 102 0 0 0 0 0 255 1 0 0 0 0",
     }
     with MemoryFile() as memory:
         with memory.open(**profile, transform=Affine(0.01, 0, -100, 0, -0.01, 40)) as data:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401 - adds field.rio
@@ -181,6 +182,27 @@ def test_a_crs_that_cannot_be_understood_is_refused_and_none_is_allowed(
         assert crs_of(open_radar(tmp_path / "a.nc")) is None
 
 
+@pytest.mark.parametrize("missing", ["false_northing", "longitude_of_center"])
+def test_a_projection_that_lacks_a_parameter_is_told_or_survives(missing: str, tmp_path: Path):
+    data = files.cf_dataset()
+    data["crs"].attrs["crs_wkt"] = data["crs"].attrs["crs_wkt"].replace(f'"{missing}"', '"nonsense"')
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    try:
+        rain = open_radar(tmp_path / "a.nc")
+    except DataError as error:
+        assert "CRS" in str(error)  # noqa: PT017 - either way is right, depending on the version of PROJ
+    else:
+        assert crs_of(rain) is not None
+
+
+def test_a_local_crs_that_is_nowhere_on_the_earth_is_refused(tmp_path: Path):
+    data = files.cf_dataset()
+    data["crs"].attrs["crs_wkt"] = 'LOCAL_CS["here",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match="CRS"):
+        open_radar(tmp_path / "a.nc")
+
+
 def test_uneven_axes_are_refused(tmp_path: Path):
     data = files.cf_dataset()
     data["x"] = ("x", 1000.0 * np.arange(8) ** 2)
@@ -248,3 +270,43 @@ def test_classic_netcdf_is_read_without_a_library(version: int, record: bool, tm
     np.testing.assert_array_equal(rain["time"].values, data["time"].values)
     assert rain.rio.crs.to_epsg() == 3035
     assert rain.attrs["title"] == "by hand"
+
+
+def test_unsigned_bytes_and_a_valid_range_are_understood(tmp_path: Path):
+    path = files.write_cf(tmp_path / "a.nc")
+    with h5py.File(path, "a") as file:
+        held = file["rain_rate"]
+        scales = [held.dims[axis][0] for axis in range(3)]
+        codes = np.zeros((3, 6, 8), np.int8)
+        codes[:, 2], codes[:, 3], codes[:, 4] = -56, 10, 1  # 200 as an unsigned byte
+        mapping = held.attrs["grid_mapping"]
+        del file["rain_rate"]
+        data = file.create_dataset("rain_rate", data=codes)
+        data.attrs.update({"_Unsigned": "true", "units": "mm/h", "valid_range": np.array([2, 250], np.int16)})
+        data.attrs["grid_mapping"] = mapping
+        for axis, scale in enumerate(scales):
+            data.dims[axis].attach_scale(scale)
+    rain = open_radar(path).values[0, :, 0]
+    np.testing.assert_array_equal(rain, [np.nan, np.nan, 200, 10, np.nan, np.nan])
+
+
+def test_reflectivity_and_said_periods_in_cf(tmp_path: Path):
+    data = files.cf_dataset(units="dBZ", name="reflectivity")
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    assert float(open_radar(tmp_path / "a.nc").max()) == pytest.approx((10**0.4 / 200) ** (1 / 1.6))
+    sums = files.cf_dataset(units="mm", name="precip")
+    sums["precip"].attrs["accumulation_minutes"] = 15
+    sums.to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    assert float(open_radar(tmp_path / "b.nc").max()) == 16
+
+
+def test_a_field_on_more_than_three_axes_must_be_cut_first(tmp_path: Path):
+    data = files.cf_dataset().expand_dims(level=[1.0, 2.0])
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match=r"a variable on \(time, y, x\)"):
+        open_radar(tmp_path / "a.nc")
+    data.isel(time=[0]).to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match=r"on \(time, y, x\).*select the other axes first"):
+        open_radar(tmp_path / "c.nc")
+    data.isel(level=[0]).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    assert open_radar(tmp_path / "b.nc").shape == (3, 6, 8)

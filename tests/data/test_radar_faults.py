@@ -1,5 +1,6 @@
 """Bad input: every fault is one line that names the file, what was expected, what came and the cure."""
 
+import bz2
 import gzip
 import os
 import struct
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoscope.data import hdf5
-from geoscope.data.formats import compressed, faults
+from geoscope.data import hdf5, radar
+from geoscope.data.formats import compressed, faults, radolan, raster
 from geoscope.data.radar import open_radar
 from geoscope.errors import DataError
 from tests.data import radar_files as files
@@ -507,8 +508,121 @@ def test_a_grib_of_another_element_names_it(tmp_path: Path):
     assert "only PrecipRate" in refusal(files.write_grib(tmp_path / "a"), variable="TMP")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("knmi", "image1/image_data", "an image of (rows, columns)"),
+        ("odim", "dataset1/data1/data", "a grid of (rows, columns)"),
+        ("sevir", "vil", "one event"),
+    ],
+)
+def test_images_of_the_wrong_number_of_axes(kind: str, name: str, said: str, tmp_path: Path):
+    path = WRITERS[kind](tmp_path / "a")
+    replace_dataset(path, name, (2, 8, 8, 1) if kind == "sevir" else (8,))
+    assert said in refusal(path)
+
+
+def test_a_sevir_event_without_pixels(tmp_path: Path):
+    path = files.write_sevir(tmp_path / "a")
+    replace_dataset(path, "vil", (2, 1, 8, 3))
+    assert "events of (row, column, time)" in refusal(f"{path}#0")
+
+
+def test_a_gif_of_many_million_pixels(tmp_path: Path):
+    gif = files.write_gif(tmp_path / "a.gif")
+    raw = bytearray(gif.read_bytes())
+    raw[6:10] = struct.pack("<HH", 5000, 5000)
+    gif.write_bytes(raw)
+    assert "5000 x 5000" in refusal(gif)
+
+
+def test_classic_netcdf_of_a_type_that_does_not_exist(tmp_path: Path):
+    raw = files.write_classic(tmp_path / "a").read_bytes()
+    place = raw.index(b"units") + 8
+    (tmp_path / "a").write_bytes(raw[:place] + struct.pack(">i", 77) + raw[place + 4 :])
+    assert "code 77" in refusal(tmp_path / "a")
+
+
+def test_classic_netcdf_whose_lists_make_no_sense(tmp_path: Path):
+    raw = files.write_classic(tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(raw[:8] + struct.pack(">i", 99) + raw[12:])
+    assert "tag 99" in refusal(tmp_path / "a")
+    place = raw.index(b"crs\0", raw.index(b"by hand")) + 4  # the variable's number of dimensions
+    (tmp_path / "a").write_bytes(raw[:place] + struct.pack(">ii", 1, 9) + raw[place + 4 :])
+    assert "dimensions of 'crs' that exist" in refusal(tmp_path / "a")
+
+
+def test_an_attribute_without_measure_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = files.write_odim(tmp_path / "a")
+    monkeypatch.setattr(hdf5, "_LONGEST_ATTRIBUTE", 50)
+    assert "CRS" in refusal(path)  # the projection's text is longer
+
+
+def test_odim_without_its_group_where(tmp_path: Path):
+    path = files.write_odim(tmp_path / "a")
+    with h5py.File(path, "a") as file:
+        del file["where"]
+    assert "a group 'where', found none" in refusal(path)
+
+
+def test_a_tar_of_different_products_or_of_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = files.write_radolan_tar(tmp_path / "a", leads=(0, 5))
+    plain = bz2.decompress(path.read_bytes())
+    (tmp_path / "b").write_bytes(plain[::-1].replace(b"VR", b"YR", 1)[::-1])
+    assert "only RV composites of one grid" in refusal(tmp_path / "b")
+    monkeypatch.setattr(radolan, "_MOST_MEMBERS", 1)
+    assert "at most 1 composites" in refusal(path)
+
+
+def test_a_raster_of_one_row_or_of_too_many_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 1, "width": 4, "crs": "EPSG:3067"}
+    path = tmp_path / "a_202005011200.tif"
+    with rasterio.open(path, "w", **profile, transform=rasterio.Affine(10, 0, 0, 0, -10, 0)) as data:
+        data.write(np.ones((1, 1, 4), np.uint8))
+    assert "at least 2 x 2 pixels" in refusal(path)
+    monkeypatch.setattr(raster, "_MOST_BANDS", 0)
+    assert "bands" in refusal(path)
+
+
+def test_a_group_without_a_zarr_store_inside_and_too_many_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "folder").mkdir()
+    assert "a folder without one" in refusal(str(tmp_path / "fol*"))
+    monkeypatch.setattr(radar, "_MOST_FILES", 1)
+    for name in "ab":
+        files.write_knmi(tmp_path / name)
+    assert "at most 1 files" in refusal(str(tmp_path / "[ab]"))
+
+
+def test_a_file_that_vanishes_while_it_is_read(tmp_path: Path):
+    with pytest.raises(DataError, match="found nothing there"), faults.reading(tmp_path / "gone", "a file"):
+        (tmp_path / "gone").open()
+
+
+def test_a_file_that_changes_before_it_is_read_lazily(tmp_path: Path):
+    path = files.write_knmi(tmp_path / "a")
+    lazy = open_radar(path, chunks=1)
+    files.write_knmi(path, shape=(9, 9))
+    with pytest.raises(DataError, match=r"frames of \(6, 8\), found shape \(9, 9\)"):
+        lazy.compute(scheduler="synchronous")
+
+
+def test_times_that_are_not_one_a_frame(tmp_path: Path):
+    path = files.write_cf(tmp_path / "a")
+    with h5py.File(path, "a") as file:
+        attrs = dict(file["time"].attrs)
+        units = attrs["units"]
+        del file["time"]
+        file["time"] = np.array([0.0, np.nan, 10.0])
+        file["time"].attrs["units"] = units
+        file["time"].make_scale("time")
+        file["rain_rate"].dims[0].attach_scale(file["time"])
+    assert "time" in refusal(path)
+
+
 def test_messages_stay_on_one_line_whatever_the_file_says():
     assert faults.one_line("a\nb\x00c" + "x" * 1000).startswith("a b c")
     assert len(faults.one_line("x" * 1000)) == 300
     assert faults.human_bytes(500) == "500 bytes"
-    assert faults.human_bytes(1 << 60) == "1.024e+03 PiB" or "PiB" in faults.human_bytes(1 << 60)
+    assert faults.human_bytes(1 << 60) == "1.02e+03 PiB"

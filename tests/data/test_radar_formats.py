@@ -4,8 +4,11 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyproj
 import pytest
+import rasterio
 import xarray as xr
 
 from geoscope.data.formats.rain import (
@@ -169,8 +172,6 @@ def test_a_geotiff_without_tags_is_dated_by_its_name_and_says_so(tmp_path: Path)
 
 
 def test_a_multiband_geotiff_takes_a_time_from_each_band(tmp_path: Path):
-    import rasterio
-
     profile = {"driver": "GTiff", "dtype": "float32", "count": 2, "height": 4, "width": 5, "crs": "EPSG:3035"}
     with rasterio.open(
         tmp_path / "stack", "w", **profile, transform=rasterio.Affine(1000, 0, 0, 0, -1000, 0), nodata=-1
@@ -205,3 +206,65 @@ def test_sevir_by_number_without_a_catalogue_keeps_its_kilometres(tmp_path: Path
     assert crs_of(vil) is None
     assert np.diff(vil["x"].values) == pytest.approx(48_000)
     assert "1970-01-01" in vil.attrs["time_is_relative"]
+
+
+def test_mrms_reflectivity_and_accumulations(tmp_path: Path):
+    values = np.full((6, 8), 30.0, np.float32)
+    values[0], values[1] = -999, -99
+    path = files.write_grib(tmp_path / "a", parameter="10 0", values=values)
+    dbz = open_radar(path, zr=None).values[0]
+    assert np.isnan(dbz[0]).all()
+    np.testing.assert_allclose(dbz[1:, 0], [-32.5, 30, 30, 30, 30], atol=0.01)
+    rain = open_radar(path).values[0]
+    np.testing.assert_allclose(rain[1:, 0], [0, *[RAIN_AT_30_DBZ] * 4], rtol=1e-3)
+    sums = open_radar(files.write_grib(tmp_path / "b", parameter="6 37"))
+    assert sums.attrs["accumulation_minutes"] == 60
+    assert float(sums.max()) == pytest.approx(4, rel=1e-3)
+    index = files.write_grib(tmp_path / "c", parameter="8 0")
+    with pytest.raises(DataError, match="the elements RadarQualityIndex; choose with variable="):
+        open_radar(index)
+    assert open_radar(index, variable="RadarQualityIndex").name == "RadarQualityIndex"
+
+
+def test_an_odim_composite_placed_by_its_lower_left_corner(tmp_path: Path):
+    path = files.write_odim(tmp_path / "a")
+    upper = open_radar(path)
+    lon, lat = -39.5357864125034, 67.0228327624372
+    forward = pyproj.Transformer.from_crs("EPSG:4326", crs_of(upper), always_xy=True)
+    x, y = forward.transform(lon, lat)
+    west, south = forward.transform(x, y - 12_000, direction="INVERSE")
+    with h5py.File(path, "a") as file:
+        where, what = file["where"].attrs, file["dataset1/data1/what"].attrs
+        del where["UL_lon"], where["UL_lat"], what["nodata"]
+        where["LL_lon"], where["LL_lat"] = west, south
+    lower = open_radar(path)
+    np.testing.assert_allclose(lower["y"].values, upper["y"].values, atol=1)
+    assert not np.isnan(lower.values).any()  # the file no longer says which code is no data
+
+
+def test_a_daily_radolan_sum_counts_in_days(tmp_path: Path):
+    content = files.radolan_bytes("SF", interval=1).replace(b"INT   1", b"INT   1U1")
+    size = len(content)
+    content = content.replace(f"BY{size - 2:7d}".encode(), f"BY{size:7d}".encode())
+    (tmp_path / "sf").write_bytes(content)
+    assert open_radar(tmp_path / "sf").attrs["accumulation_minutes"] == 1440
+
+
+def test_a_geotiff_of_sums_with_a_period_and_of_something_else(tmp_path: Path):
+    sums = files.write_geotiff(
+        tmp_path / "a.tif", units="mm", accumulation_minutes="30", time="2020-05-01T12:00:00Z"
+    )
+    assert float(open_radar(sums).max()) == 255 * 2
+    other = files.write_geotiff(
+        tmp_path / "b.tif", units="K", name="temperature", time="20200501", AREA_OR_POINT="Area"
+    )
+    field = open_radar(other)
+    assert (field.name, field.attrs["units"]) == ("temperature", "K")
+
+
+def test_sevir_infrared_is_decoded_to_degrees(tmp_path: Path):
+    with h5py.File(tmp_path / "ir.h5", "w") as file:
+        file["ir069"] = np.full((1, 4, 4, 3), -4550, np.int16)
+    field = open_radar(tmp_path / "ir.h5")
+    assert (field.name, field.attrs["units"]) == ("ir069", "degC")
+    np.testing.assert_allclose(field.values, -45.5, rtol=1e-6)

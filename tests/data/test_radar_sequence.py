@@ -3,13 +3,15 @@
 import builtins
 import pickle
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from geoscope.data.formats.pieces import Piece
+from geoscope.data.formats import recognise
+from geoscope.data.formats.pieces import Piece, Request
 from geoscope.data.radar import open_radar
 from geoscope.errors import ConfigError, DataError, MissingExtraError
 from tests.data import radar_files as files
@@ -176,7 +178,7 @@ def test_zarr_without_zarr_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
         return load(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without_zarr)
-    with pytest.raises(MissingExtraError, match=r"pip install geoscope\[apps\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install geoscope\[radar\]"):
         open_radar(tmp_path / "z")
 
 
@@ -215,3 +217,30 @@ def test_many_threads_may_open_hdf5_at_once(tmp_path: Path):
     for thread in threads:
         thread.join()
     assert same == [True] * 4
+
+
+@pytest.mark.parametrize("kind", ["odim", "knmi", "cf", "pgm", "geotiff"])
+def test_reading_takes_no_more_memory_than_the_cap_counts(kind: str, tmp_path: Path):
+    path, side = tmp_path / "a", 600
+    if kind == "odim":
+        files.write_odim(path, quantity="DBZH", values=np.full((side, side), 30.0))
+    elif kind == "knmi":
+        files.write_knmi(path, shape=(side, side))
+    elif kind == "cf":
+        axes = {"y": -1000.0 * np.arange(side), "x": 1000.0 * np.arange(side)}
+        values = xr.DataArray(np.ones((1, side, side)), dims=("time", "y", "x"), attrs={"units": "mm/h"})
+        data = values.assign_coords(time=files.cf_dataset(1)["time"].values, **axes).to_dataset(
+            name="rain_rate"
+        )
+        data.to_netcdf(path, engine="h5netcdf")
+    elif kind == "pgm":
+        path.write_bytes(files.pgm_bytes(shape=(side, side)))
+    else:
+        files.write_geotiff(path, shape=(side, side))
+    open_radar(path)  # imports and caches are not the file's
+    piece = recognise.reader_for(path)(path, Request())[0]
+    tracemalloc.start()
+    field = open_radar(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= field.nbytes + piece.work_bytes + 2_000_000

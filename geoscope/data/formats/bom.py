@@ -30,7 +30,7 @@ def read(path: Path, request: Request) -> list[Piece]:
     if request.variable not in (None, _VARIABLE, "rain_rate"):
         raise fault(path, f"variable {_VARIABLE!r}", repr(request.variable), "leave variable= out")
     with hdf5.opened(path, "a Rainfields NetCDF file") as file:
-        rain = hdf5.dataset(file, _VARIABLE, path, request.max_bytes)
+        rain = hdf5.dataset(file, _VARIABLE, path)
         hdf5.check_size(rain, path, request.max_bytes)
         if rain.ndim != 2 or min(rain.shape) < 2:
             raise fault(path, "rain on (y, x)", f"shape {rain.shape}", "take a file of one grid")
@@ -40,7 +40,7 @@ def read(path: Path, request: Request) -> list[Piece]:
             raise fault(
                 path, "an accumulation that ends after it starts", f"{minutes:g} minutes", "fetch it again"
             )
-        grid, down = _grid(file, rain, path, request.max_bytes)
+        grid, down = _grid(file, rain, path)
         quantity = accumulated_rain(minutes)
         scale = (
             float(hdf5.attribute(rain, "scale_factor", 1.0)),
@@ -68,7 +68,7 @@ def read(path: Path, request: Request) -> list[Piece]:
     ]
 
 
-def _grid(file: Any, rain: Any, path: Path, max_bytes: int) -> tuple[Grid, bool]:
+def _grid(file: Any, rain: Any, path: Path) -> tuple[Grid, bool]:
     """The grid with y descending, and whether the file's own rows run from south to north."""
     mapping = hdf5.attribute(rain, "grid_mapping")
     holder = file.get(mapping) if isinstance(mapping, str) else None
@@ -79,7 +79,7 @@ def _grid(file: Any, rain: Any, path: Path, max_bytes: int) -> tuple[Grid, bool]
     crs = crs_from_cf(path, {name: hdf5.attribute(holder, name) for name in holder.attrs})
     axes = []
     for name, length in (("y", rain.shape[0]), ("x", rain.shape[1])):
-        axis = hdf5.dataset(file, name, path, max_bytes)
+        axis = hdf5.dataset(file, name, path)
         if axis.shape != (length,):
             raise fault(path, f"{length} values of {name}", f"shape {axis.shape}", "fetch the file again")
         metres = 1000.0 if hdf5.attribute(axis, "units", "m") == "km" else 1.0

@@ -288,7 +288,7 @@ def _frames(
     indices: Sequence[int],
 ) -> Iterator[np.ndarray]:
     with reading(path, _WHAT), opener(path, max_bytes) as store:
-        variable = stores.require(store, path, name)
+        variable = store.variables[name]
         for index in indices:
             yield quantity.convert(layout.upright(_unpacked(variable.get(layout.selection(index)), packing)))
 

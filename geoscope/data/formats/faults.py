@@ -45,11 +45,11 @@ def reading(path: str | PathLike, what: str) -> Iterator[None]:
 
 def human_bytes(count: float) -> str:
     """A size for people, such as "1.5 GiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if count < 1024 or unit == "PiB":
-            return f"{count:.3g} {unit}" if count < 1e6 else f"{count:.3e} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+    step = 0
+    while count >= 1024 and step < len(units) - 1:
+        count, step = count / 1024, step + 1
+    return f"{count:.3g} {units[step]}"
 
 
 def check_bytes(path: str | PathLike, need: float, cap: int, what: str) -> None:

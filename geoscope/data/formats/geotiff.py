@@ -4,7 +4,6 @@ A file is one frame, or one frame a band. Times come from tags; where there are 
 digits in the file's name, which is then said in the attribute `time_from`.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from geoscope.data.formats import raster
-from geoscope.data.formats.faults import fault, reading
+from geoscope.data.formats.faults import fault
 from geoscope.data.formats.pieces import Piece, Request
 from geoscope.data.formats.rain import (
     NO_ECHO_DBZ,
@@ -32,7 +31,19 @@ _WHAT = "a GeoTIFF"
 _ITEM = re.compile(r'<Item name="([^"]{1,80})"([^>]{0,200})>([^<]{0,200})</Item>')
 _UNIT = re.compile(r'unit="([^"]{1,40})"')
 _TIME_TAGS = ("valid_time", "time", "TIMESTAMP", "datetime", "Observation time", "TIFFTAG_DATETIME")
-_RESERVED = ("AREA_OR_POINT", "valid_time", "lead_minutes", "OVR_RESAMPLING_ALG", "variable", "name", "units", "unit", "time", "times", "forecast_reference_time")
+_RESERVED = (
+    "AREA_OR_POINT",
+    "valid_time",
+    "lead_minutes",
+    "OVR_RESAMPLING_ALG",
+    "variable",
+    "name",
+    "units",
+    "unit",
+    "time",
+    "times",
+    "forecast_reference_time",
+)
 _IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d{10})(\d{2})?(?!\d)")
 
 
@@ -120,12 +131,6 @@ def _times(data: Any, tags: dict[str, Any], path: Path) -> tuple[np.ndarray, str
         out.append(found[0])
     if len(out) == data.count:
         return np.array(out, dtype="datetime64[ns]"), ""
-    times = tags.get("times") or tags.get("time")
-    if times and data.count > 1:
-        with reading(path, "a JSON list of times in the tag times"):
-            several = [_moment(text) for text in json.loads(times)]
-        if len(several) == data.count and all(time is not None for time in several):
-            return np.array(several, dtype="datetime64[ns]"), ""
     named = _IN_NAME.search(path.name)
     if data.count == 1 and named and (time := _moment(named[1] + (named[2] or "00"))) is not None:
         return np.array([time], dtype="datetime64[ns]"), "file name"

@@ -32,7 +32,7 @@ def read(path: Path, request: Request) -> list[Piece]:
         DataError: the file is damaged, too large, without projection or formula, or holds another variable.
     """
     with hdf5.opened(path, _WHAT) as file:
-        image = hdf5.dataset(file, _IMAGE, path, request.max_bytes)
+        image = hdf5.dataset(file, _IMAGE, path)
         hdf5.check_size(image, path, request.max_bytes)
         if image.ndim != 2 or min(image.shape) < 2:
             raise fault(path, "an image of (rows, columns)", f"shape {image.shape}", "fetch the file again")

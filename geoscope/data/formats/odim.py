@@ -42,7 +42,7 @@ def read(path: Path, request: Request) -> list[Piece]:
         found = _quantities(file, path)
         code = _choose(found, path, request)
         node, group = found[code]
-        data = hdf5.dataset(file, f"{node}/data", path, request.max_bytes)
+        data = hdf5.dataset(file, f"{node}/data", path)
         hdf5.check_size(data, path, request.max_bytes)
         if data.ndim != 2 or min(data.shape) < 2:
             raise fault(path, "a grid of (rows, columns)", f"shape {data.shape}", "fetch the file again")
@@ -208,7 +208,9 @@ def _frames(
     for _ in indices:
         with hdf5.opened(path, _WHAT) as file:
             raw = file[name][()]
-        values = (raw * gain + offset).astype(np.float32)
+        values = raw.astype(np.float32)
+        values *= np.float32(gain)
+        values += np.float32(offset)
         is_dbz = quantity.zr is not None or quantity.attrs.get("units") == "dBZ"
         values[raw == undetect] = NO_ECHO_DBZ if is_dbz else 0.0
         values[raw == nodata] = np.nan

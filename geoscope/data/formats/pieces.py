@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from os import PathLike
@@ -10,7 +11,7 @@ from os import PathLike
 import numpy as np
 import pyproj
 import xarray as xr
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 
 from geoscope.data.formats.faults import fault
 
@@ -123,7 +124,7 @@ def crs_from(path: str | PathLike, text: object) -> pyproj.CRS:
         raise fault(path, "a coordinate reference system (CRS)", "none", cure)
     try:
         return _parsed_crs(text if isinstance(text, str | int) else str(text))
-    except (CRSError, UnicodeError, ValueError, TypeError) as error:
+    except (ProjError, UnicodeError, ValueError, TypeError) as error:
         raise fault(path, "a coordinate reference system (CRS)", repr(text), cure) from error
 
 
@@ -135,7 +136,7 @@ def crs_from_cf(path: str | PathLike, attrs: Mapping[str, object]) -> pyproj.CRS
     """
     try:
         return _crs_of_mapping(json.dumps(attrs, sort_keys=True, default=str))
-    except (CRSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (ProjError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise fault(
             path, "a grid mapping (CRS) that CF describes", error, "add its crs_wkt to the grid mapping"
         ) from error
@@ -145,23 +146,29 @@ def crs_from_cf(path: str | PathLike, attrs: Mapping[str, object]) -> pyproj.CRS
 def _crs_of_mapping(
     attrs: str,
 ) -> pyproj.CRS:  # kept: pyproj takes 0.2 s for one, and a folder holds hundreds
-    return pyproj.CRS.from_cf(json.loads(attrs))
+    return _usable(pyproj.CRS.from_cf(json.loads(attrs)))
 
 
 @lru_cache(maxsize=64)
 def _cf_attrs(wkt: str) -> dict[str, object]:
     """Attributes of a grid mapping: the WKT, for GDAL under a second name, and what CF has words for."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # CF lacks some parameters; the WKT beside it has them all
-        attrs: dict[str, object] = dict(pyproj.CRS.from_wkt(wkt).to_cf())
-    return attrs | {"spatial_ref": attrs["crs_wkt"]}
+    attrs: dict[str, object] = {}
+    with warnings.catch_warnings(), suppress(KeyError, ValueError, TypeError):
+        # CF lacks words for some parameters; the WKT beside it has them all.
+        warnings.simplefilter("ignore", UserWarning)
+        attrs = dict(pyproj.CRS.from_wkt(wkt).to_cf())
+    return attrs | {"crs_wkt": wkt, "spatial_ref": wkt}
 
 
 @lru_cache(maxsize=64)
 def _parsed_crs(text: str | int) -> pyproj.CRS:
-    return pyproj.CRS.from_user_input(text)
+    return _usable(pyproj.CRS.from_user_input(text))
+
+
+def _usable(crs: pyproj.CRS) -> pyproj.CRS:
+    """The CRS, once PROJ has found a way from it to longitude and latitude."""
+    pyproj.Transformer.from_crs(crs, WGS84, always_xy=True)
+    return crs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,14 +188,6 @@ class Piece:
     frames: Callable[[Sequence[int]], Iterator[np.ndarray]]
     work_bytes: int = 0
     coords: Mapping[str, xr.Variable] = field(default_factory=dict)
-
-
-def single_frame(
-    indices: Sequence[int], load: Callable[..., np.ndarray], *args: object
-) -> Iterator[np.ndarray]:
-    """The `frames` of a file that holds one frame: bind `load` and its arguments with functools.partial."""
-    for _ in indices:
-        yield load(*args)
 
 
 def utc(seconds: float) -> np.datetime64:

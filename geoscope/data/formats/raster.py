@@ -42,8 +42,6 @@ def opened(path: Path, driver: str, what: str, max_bytes: int) -> Iterator[Any]:
             data = stack.enter_context(memory.open(driver=driver))
         else:
             data = stack.enter_context(rasterio.open(path.resolve(), driver=driver))
-        if data.driver != driver:
-            raise fault(path, what, f"a file of GDAL's {data.driver}", "convert it first")
         if not 0 < data.count <= _MOST_BANDS:
             raise fault(path, f"1 to {_MOST_BANDS} bands", str(data.count), "cut the file into parts")
         itemsize = max(np.dtype(kind).itemsize for kind in data.dtypes)

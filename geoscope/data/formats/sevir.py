@@ -67,7 +67,7 @@ def read(path: Path, request: Request) -> list[Piece]:
         name = request.variable or held[0]
         if name not in held:
             raise fault(path, f"variable {name!r}", f"only {', '.join(held)}", "name one of these")
-        data = hdf5.dataset(file, name, path, request.max_bytes)
+        data = hdf5.dataset(file, name, path)
         if data.ndim != 4 or min(data.shape) < 1 or min(data.shape[1:3]) < 2:
             raise fault(path, "events of (row, column, time)", f"shape {data.shape}", "fetch the file again")
         count, rows, columns, frames = data.shape

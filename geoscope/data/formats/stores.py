@@ -12,7 +12,7 @@ import numpy as np
 
 from geoscope.data import hdf5
 from geoscope.data.formats import netcdf3
-from geoscope.data.formats.faults import check_bytes, fault, reading
+from geoscope.data.formats.faults import check_bytes, reading
 from geoscope.errors import MissingExtraError
 
 _HDF5_DIMENSION_ATTRS = frozenset(
@@ -96,7 +96,7 @@ def open_zarr(path: Path, max_bytes: int):
         import zarr
     except ImportError as error:
         raise MissingExtraError(
-            f"{path} is a Zarr store: install the extra with `pip install geoscope[apps]`"
+            f"{path} is a Zarr store: install the extra with `pip install geoscope[radar]`"
         ) from error
     with reading(path, "a Zarr store"):
         group = zarr.open_group(str(path), mode="r")
@@ -144,16 +144,3 @@ def open_classic(path: Path, max_bytes: int):
             for name, held in header.variables.items()
         }
         yield Store(variables=variables, attrs=header.attrs)
-
-
-def require(store: Store, path: Path, name: str) -> Variable:
-    """A variable by name.
-
-    Raises:
-        DataError: there is none; those that there are are named.
-    """
-    if name not in store.variables:
-        raise fault(
-            path, f"a variable {name!r}", f"only {', '.join(sorted(store.variables))}", "name one of these"
-        )
-    return store.variables[name]
