@@ -90,7 +90,9 @@ def _load_published(model_card: ModelCard, device: str) -> Any:
 
     path, weights = model_card.weights_path(), model_card.weights
     if path is None or weights is None:
-        raise WeightsError(f"{model_card.name} has no weights on its card; choose another model (geoscope models)")
+        raise WeightsError(
+            f"{model_card.name} has no weights on its card; choose another model (geoscope models)"
+        )
     kwargs = json.loads((CARDS / weights.kwargs).read_text(encoding="utf-8"))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -101,5 +103,5 @@ def _load_published(model_card: ModelCard, device: str) -> Any:
             f"geoscope fetch {model_card.name}"
         ) from None
     network = from_published(kwargs, state).to(device)
-    network.card = model_card  # pyright: ignore[reportAttributeAccessIssue]
+    setattr(network, "card", model_card)  # noqa: B010 - torch's Module declares no such attribute
     return network

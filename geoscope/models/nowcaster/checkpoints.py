@@ -70,11 +70,12 @@ def load_nowcaster(card: ModelCard, device: str) -> EarthformerNowcaster:
 
 
 def self_check_answer(nowcaster: EarthformerNowcaster, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """The forecast for the stored case: ``past`` (T, H, W), ``interval_minutes``, ``pixel_km``, ``lead_steps``."""
+    """The forecast for the stored case: ``past`` (T, H, W), one-element ``interval_minutes``,
+    ``pixel_km`` and ``lead_steps``."""
     return nowcaster.forecast(
         inputs["past"],
-        interval_minutes=float(inputs["interval_minutes"]),
-        pixel_km=float(inputs["pixel_km"]),
-        lead_steps=int(inputs["lead_steps"]),
+        interval_minutes=float(inputs["interval_minutes"].item()),
+        pixel_km=float(inputs["pixel_km"].item()),
+        lead_steps=int(inputs["lead_steps"].item()),
         progress=lambda stage, share: None,
     )
