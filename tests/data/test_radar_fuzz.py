@@ -1,7 +1,6 @@
 """Damaged files of every format: always a `GeoscopeError` of one line, or a whole field; never anything else."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,9 @@ from geoscope.data.formats import netcdf3, recognise
 from geoscope.data.radar import open_radar
 from geoscope.errors import GeoscopeError
 from tests.data import radar_files as files
+from tests.data.radar_refusals import WRITERS
 
 FUZZ = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def write_radolan(path: Path) -> Path:
-    path.write_bytes(files.radolan_bytes())
-    return path
-
-
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "bom": files.write_bom,
-    "knmi": files.write_knmi,
-    "odim": files.write_odim,
-    "grib": files.write_grib,
-    "radolan": write_radolan,
-    "tar": lambda path: files.write_radolan_tar(path, leads=(0,)),
-    "pgm": files.write_pgm,
-    "pgm.gz": files.write_pgm,
-    "gif": files.write_gif,
-    "geotiff": files.write_geotiff,
-    "cf": files.write_cf,
-    "classic": files.write_classic,
-    "sevir": files.write_sevir,
-}
 
 
 @pytest.fixture(scope="module")

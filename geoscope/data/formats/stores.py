@@ -101,8 +101,9 @@ def open_zarr(path: Path, max_bytes: int):
     with reading(path, "a Zarr store"):
         group = zarr.open_group(str(path), mode="r")
         variables = {}
-        for name, array in group.arrays():
-            if array.dtype.kind in "iuf":
+        for name in sorted(child.name for child in path.iterdir() if child.is_dir()):
+            array = group[name]
+            if isinstance(array, zarr.Array) and array.dtype.kind in "iuf":
                 variables[name] = _zarr_variable(path, name, array, max_bytes)
         yield Store(variables=variables, attrs=dict(group.attrs))
 
