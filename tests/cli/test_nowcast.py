@@ -104,8 +104,10 @@ def test_a_file_that_is_no_radar_is_refused(refused, tmp_path):
 
 
 STOPPED_WHILE_WRITING = """
-import sys, time
+import signal, sys, time
 import xarray as xr
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 
 def write_half(self, path, *args, **options):
     open(path, "wb").write(b"half")
