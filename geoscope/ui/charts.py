@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.document import Document
 from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, MultiLine, Scatter, Span
 from bokeh.plotting import figure
+
+from geoscope.ui.painting import Painter, painted
 
 # Colour-blind safe (Okabe and Ito 2008), dark enough for both themes.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
@@ -30,7 +33,7 @@ LEGEND_CSS = """
 """
 
 
-class LineChart:
+class LineChart(Painter):
     """Lines over time or lead. `figure` is the plot; `draw` replaces what it shows.
 
     The figure stays on the page when it is empty: one that comes and goes, or is put away with `visible`, breaks
@@ -38,6 +41,7 @@ class LineChart:
     """
 
     def __init__(self, y_label: str, x_label: str = "", *, is_time: bool = False) -> None:
+        super().__init__()
         self.figure = figure(
             height=260,
             sizing_mode="stretch_width",
@@ -56,6 +60,12 @@ class LineChart:
         self.figure.add_tools(HoverTool(tooltips=[("", "@name"), ("", "@label")], renderers=[dots]))
         self._spans: dict[str, Span] = {}
 
+    @property
+    def document(self) -> Document | None:
+        """The document that the figure is on."""
+        return self.figure.document
+
+    @painted
     def draw(self, lines: Sequence[dict[str, Any]]) -> None:
         """Show lines: each has name, x, y, labels (a text for each point), colour and dash."""
         counts = [len(line["x"]) for line in lines]
@@ -75,6 +85,7 @@ class LineChart:
             "dash": [line["dash"] for line in lines],
         }
 
+    @painted
     def mark(self, name: str, x: Any, colour: str) -> None:
         """A vertical line, moved when it is there already."""
         span = self._spans.get(name)
@@ -85,6 +96,7 @@ class LineChart:
             self.figure.add_layout(span)
         span.location = x
 
+    @painted
     def label_y(self, text: str) -> None:
         """Name the values' axis."""
         self.figure.yaxis.axis_label = text

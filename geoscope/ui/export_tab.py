@@ -53,7 +53,7 @@ class ExportTab:
             label="Prepare file", icon="file_present", on_click=lambda event: self.prepare(), margin=8
         )
         self._give = pmui.FileDownload(
-            label="Download", auto=True, embed=False, disabled=True, margin=8, variant="outlined"
+            label="Download", auto=True, embed=False, disabled=True, margin=8
         )
         self._text = html_pane(_CSS, margin=(0, 12))
         self._problem = Problem()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.document import Document
 from bokeh.events import MouseLeave, MouseMove, SelectionGeometry, Tap
 from bokeh.models import (
     BoxSelectTool,
@@ -37,6 +38,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from geoscope.reprojection import MercatorTable
+from geoscope.ui.painting import Painter, painted
 from geoscope.ui.pictures import browser_palette
 from geoscope.viz.colours import ColourScale, Theme
 
@@ -85,7 +87,7 @@ ground.setv({start: 0, end: (x.end - x.start) / stretch})
 _TOOL = "for (const [name, tool] of Object.entries(tools)) if (name == mode.data.name[0]) tool.active = true"
 
 
-class LinkedMaps:
+class LinkedMaps(Painter):
     """The figures and what they show. Methods change them; callbacks tell what the user did on them.
 
     ``on_cursor(x, y)`` (None, None outside), ``on_point(x, y)`` and ``on_area(corners)`` get metres on the map.
@@ -98,6 +100,7 @@ class LinkedMaps:
         on_point: Callable[[float, float], None],
         on_area: Callable[[tuple[tuple[float, float], ...]], None],
     ) -> None:
+        super().__init__()
         self._on_cursor, self._on_point, self._on_area = on_cursor, on_point, on_area
         self.x_range, self.y_range = Range1d(0, 1), Range1d(0, 1)
         self._ground = Range1d(0, 1)
@@ -128,8 +131,14 @@ class LinkedMaps:
         self.figures = {name: self._make_figure(name) for name in names}
         self._link(next(iter(self.figures.values())))
 
+    @property
+    def document(self) -> Document | None:
+        """The document that the figures are on."""
+        return next(iter(self.figures.values())).document
+
     # What the page asks
 
+    @painted
     def set_field(self, table: MercatorTable, layers: dict[str, Any], view: Extent | None = None) -> None:
         """Show another grid: its base map ``layers`` (see `map_layers`), and its extent or the ``view`` on it."""
         self._extent, self._shape = table.extent, table.shape
@@ -160,17 +169,20 @@ class LinkedMaps:
         values = (self.x_range.start, self.y_range.start, self.x_range.end, self.y_range.end)
         return tuple(float(value) for value in values)  # type: ignore[return-value]
 
+    @painted
     def go_to(self, view: Extent) -> None:
         """Show at least this extent."""
         x0, y0, x1, y1 = view
         self._wish.data = {"x0": [x0], "y0": [y0], "x1": [x1], "y1": [y1]}
 
+    @painted
     def zoom(self, factor: float) -> None:
         """Zoom about the middle: a factor below 1 zooms in."""
         x0, y0, x1, y1 = self.view
         cx, cy, w, h = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2 * factor, (y1 - y0) / 2 * factor
         self.go_to((cx - w, cy - h, cx + w, cy + h))
 
+    @painted
     def show(self, name: str, picture: np.ndarray | None, opacity: float) -> None:
         """Put a class picture (h, w), row 0 north, on a map; None clears it. What is there is not sent again."""
         glyph = self._images[name].glyph
@@ -182,6 +194,7 @@ class LinkedMaps:
         self._shown[name] = token
         self._pictures[name].data = self._empty() if picture is None else self._placed(picture)
 
+    @painted
     def set_palette(self, name: str, scale: ColourScale, theme: Theme) -> None:
         """Colour a map's classes."""
         palette = browser_palette(scale, theme)
@@ -189,6 +202,7 @@ class LinkedMaps:
         if mapper.palette != palette:
             mapper.update(palette=palette, low=-0.5, high=len(palette) - 0.5)
 
+    @painted
     def set_inks(self, inks: dict[str, str]) -> None:
         """Colour the base map: land, sea, coast, borders, graticule, text."""
         for name, glyphs in self._inks.items():
@@ -205,14 +219,17 @@ class LinkedMaps:
         for span in self._crosshair:
             span.line_color = inks["text"]
 
+    @painted
     def set_mode(self, name: str) -> None:
         """What dragging does: "pan", "box" or "polygon"."""
         self._mode.data = {"name": [name]}
 
+    @painted
     def mark_point(self, point: tuple[float, float] | None) -> None:
         """Mark a place on all maps."""
         self._mark.data = {"x": [point[0]] if point else [], "y": [point[1]] if point else []}
 
+    @painted
     def mark_area(self, corners: Sequence[tuple[float, float]] | None) -> None:
         """Outline an area on all maps."""
         xs, ys = ([[c[0] for c in corners]], [[c[1] for c in corners]]) if corners else ([], [])

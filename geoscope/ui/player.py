@@ -115,7 +115,7 @@ class Player:
 
     def _refresh_frame(self) -> None:
         time, lead = when(self.desk, self.state.frame_index)
-        text = f'<div class="clock">{html.escape(time)}<em>{html.escape(lead)}</em></div>'
+        text = f'<div class="clock">{html.escape(time)} <em>{html.escape(lead)}</em></div>'
         if self._clock.object != text:
             self._clock.object = text
         self.axis.frame = self.state.frame_index

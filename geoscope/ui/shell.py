@@ -48,8 +48,8 @@ THEME = {
 # On a narrow screen the steps lie over the page, so they wait there until they are asked for.
 CSS = """
 body { overflow: hidden; }
-#loader { background: #f4f7fa !important; }
-@media (prefers-color-scheme: dark) { body, #loader { background: #10161c !important; } }
+#loader { background: none !important; pointer-events: none; }
+@media (prefers-color-scheme: dark) { body { background: #10161c; } }
 @media (max-width: 599px) { body:not(.geoscope-ready) .MuiDrawer-root { display: none !important; } }
 """
 

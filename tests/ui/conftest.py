@@ -3,6 +3,7 @@
 import numpy as np
 import panel as pn
 import pytest
+import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 
 from geoscope.ui.nowcast_desk import RUNS
@@ -38,8 +39,6 @@ def make_rain(frames: int = 8, rows: int = 24, cols: int = 30, minutes: int = 10
 @pytest.fixture
 def rain() -> xr.DataArray:
     """Eight frames, ten minutes apart."""
-    import rioxarray  # noqa: F401 - registers .rio
-
     return make_rain()
 
 
