@@ -96,16 +96,22 @@ def accumulate(rain: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class WindowRecipe:
-    """How windows are drawn. Shares are probabilities; sizes are in pixels after coarsening."""
+    """How windows are drawn. Shares are probabilities; sizes are in pixels after coarsening.
+
+    intensity_jitter: standard deviation of the logarithm of a factor on all rain of a window. accumulated_gain: the
+        same for a gain, never a loss, on windows of half-hour and hourly means, whose events are too few and too weak
+        to show what a tropical storm brings in an hour.
+    """
 
     size: int = 128
     history: int = 5
     reach: int = 12
     share_coarse: float = 0.3
     share_slow: float = 0.15
-    share_accumulated: float = 0.3
+    share_accumulated: float = 0.45
     share_short_history: float = 0.25
-    intensity_jitter: float = 0.15
+    intensity_jitter: float = 0.25
+    accumulated_gain: float = 0.7
 
 
 class WindowSampler:
@@ -210,7 +216,10 @@ class WindowSampler:
         rain = coarsen(rain[kept], factor)
         if not np.isfinite(rain[history - 1]).mean() > 0.3:
             return None
-        rain = rain * np.float32(np.exp(recipe.intensity_jitter * random.standard_normal()))
+        gain = recipe.intensity_jitter * random.standard_normal()
+        if total > 1:
+            gain += abs(recipe.accumulated_gain * random.standard_normal())
+        rain = rain * np.float32(np.exp(gain))
         rain = _square(_turn(rain, int(random.integers(8))), recipe.size)
         past = np.full((recipe.history, recipe.size, recipe.size), np.nan, dtype=np.float32)
         past[recipe.history - history :] = rain[:history]
