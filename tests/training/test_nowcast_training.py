@@ -13,7 +13,7 @@ from geoscope.training.nowcast import TrainingConfig, exceedance_loss, learning_
 from geoscope.training.tasks import TASKS
 
 
-def write_event(path, frames: int = 16, side: int = 64) -> None:
+def write_event(path, frames: int = 40, side: int = 64) -> None:
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side]
     rain = np.zeros((frames, side, side))
