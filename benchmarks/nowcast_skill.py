@@ -42,7 +42,9 @@ def event_field(path: Path, size: int) -> xr.DataArray:
         "y": -np.arange(rain.shape[1]) * metres,
         "x": np.arange(rain.shape[2]) * metres,
     }
-    return xr.DataArray(rain, dims=("time", "y", "x"), coords=coords, name="rain_rate", attrs={"units": "mm/h"})
+    return xr.DataArray(
+        rain, dims=("time", "y", "x"), coords=coords, name="rain_rate", attrs={"units": "mm/h"}
+    )
 
 
 def issue_indices(frames: int, interval: float, minutes: float, every: float) -> tuple[range, int]:
@@ -52,7 +54,9 @@ def issue_indices(frames: int, interval: float, minutes: float, every: float) ->
     return range(first, frames - leads + 1, max(1, round(every / interval))), leads
 
 
-def score(field: xr.DataArray, models: list[str], minutes: float, every: float) -> dict[str, dict[str, float]]:
+def score(
+    field: xr.DataArray, models: list[str], minutes: float, every: float
+) -> dict[str, dict[str, float]]:
     """Scores of every model on one event."""
     interval = grids.interval_minutes(field)
     issues, leads = issue_indices(len(field), interval, minutes, every)
@@ -95,9 +99,13 @@ def events(source: str, only: list[str], size: int) -> Iterator[tuple[str, xr.Da
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("events")
-    parser.add_argument("--models", nargs="+", default=["persistence", "extrapolation", "earthformer-nowcast"])
+    parser.add_argument(
+        "--models", nargs="+", default=["persistence", "extrapolation", "earthformer-nowcast"]
+    )
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=30)
