@@ -52,9 +52,7 @@ class ExportTab:
         self._make = pmui.Button(
             label="Prepare file", icon="file_present", on_click=lambda event: self.prepare(), margin=8
         )
-        self._give = pmui.FileDownload(
-            label="Download", auto=True, embed=False, disabled=True, margin=8
-        )
+        self._give = pmui.FileDownload(label="Download", auto=True, embed=False, disabled=True, margin=8)
         self._text = html_pane(_CSS, margin=(0, 12))
         self._problem = Problem()
         self.view = pmui.Column(

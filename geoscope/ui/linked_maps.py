@@ -52,6 +52,9 @@ Extent = tuple[float, float, float, float]
 _FIT = """
 const w = plot.inner_width, h = plot.inner_height
 if (!(w > 10 && h > 10) || wish.data.x0.length == 0) return
+// On a phone a finger that drags must scroll the page; Pan is there when it is asked for.
+if (window.innerWidth < 600 && !wish._seen) for (const pan of pans) pan.active = false
+wish._seen = true
 const near = (a, b) => Math.abs(a - b) <= 1e-6 * Math.abs(b - x.start) + 1e-3
 const last = wish._fitted
 const moved = last != null && !(near(x.start, last[0]) && near(x.end, last[1]))
@@ -122,10 +125,11 @@ class LinkedMaps(Painter):
         }
         self._texts: list[Any] = []
         self._bars: list[ScaleBar] = []
+        self._pans: list[PanTool] = []
         self._pictures: dict[str, ColumnDataSource] = {}
         self._mappers: dict[str, LinearColorMapper] = {}
         self._images: dict[str, Any] = {}
-        self._shown: dict[str, int] = {}
+        self._shown: dict[str, np.ndarray | None] = {}
         self._extent: Extent = (0, 0, 1, 1)
         self._shape = (1, 1)
         self.figures = {name: self._make_figure(name) for name in names}
@@ -183,15 +187,17 @@ class LinkedMaps(Painter):
         self.go_to((cx - w, cy - h, cx + w, cy + h))
 
     @painted
-    def show(self, name: str, picture: np.ndarray | None, opacity: float) -> None:
+    def show(self, name: str, picture: np.ndarray | None, opacity: float, is_grey: bool = False) -> None:
         """Put a class picture (h, w), row 0 north, on a map; None clears it. What is there is not sent again."""
+        styles = {"filter": "grayscale(0.9)" if is_grey else "none"}
+        if self.figures[name].styles != styles:
+            self.figures[name].styles = styles
         glyph = self._images[name].glyph
         if glyph.global_alpha != opacity:
             glyph.global_alpha = opacity
-        token = id(picture)
-        if self._shown.get(name) == token:
+        if name in self._shown and self._shown[name] is picture:
             return
-        self._shown[name] = token
+        self._shown[name] = picture
         self._pictures[name].data = self._empty() if picture is None else self._placed(picture)
 
     @painted
@@ -246,6 +252,7 @@ class LinkedMaps(Painter):
 
     def _make_figure(self, name: str) -> figure:
         pan, wheel = PanTool(), WheelZoomTool(zoom_on_axis=False)
+        self._pans.append(pan)
         box = BoxSelectTool(renderers=[], description="Choose a box")
         polygon = PolySelectTool(renderers=[], description="Choose a polygon")
         plot = figure(
@@ -316,7 +323,7 @@ class LinkedMaps(Painter):
 
     def _link(self, first: figure) -> None:
         ranges = {"x": self.x_range, "y": self.y_range}
-        fit = CustomJS(args={**ranges, "plot": first, "wish": self._wish}, code=_FIT)
+        fit = CustomJS(args={**ranges, "plot": first, "wish": self._wish, "pans": self._pans}, code=_FIT)
         first.js_on_change("inner_width", fit)
         first.js_on_change("inner_height", fit)
         self._wish.js_on_change("data", fit)

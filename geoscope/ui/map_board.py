@@ -123,7 +123,7 @@ class MapBoard:
         if frame.values is not None and self.desk.field is not None:
             scale = self._scale(frame)
             picture = self._pictures.of(frame.values, frame.identity, self.desk.field.table, scale)
-        self.maps.show(name, picture, self.state.opacity * (DIM if frame.is_dim else 1.0))
+        self.maps.show(name, picture, self.state.opacity * (DIM if frame.is_dim else 1.0), frame.is_dim)
         _set(
             self._captions[name],
             f'<div class="caption"><b>{html.escape(frame.title)}</b>'
@@ -134,9 +134,6 @@ class MapBoard:
             self._notes[name],
             f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "",
         )
-        greyed = {"filter": "grayscale(0.9)" if frame.is_dim else "none"}
-        if self._plots[name].styles != greyed:
-            self._plots[name].styles = greyed
 
     def _scale(self, frame: MapFrame) -> ColourScale:
         return self._field_scales()[1 if frame.is_difference else 0]
