@@ -5,7 +5,7 @@ import math
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class TrainingConfig:
     seed: int = 0
     threads: int = 2
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    median_share: float = 0.3
+    median_share: float = 0.2
     calibration_windows: int = 800
     windows: WindowRecipe = field(default_factory=WindowRecipe)
 
@@ -182,9 +182,21 @@ def train_nowcaster(config: TrainingConfig, out: Path, beside: Path, progress: P
                 saved = time.monotonic()
     _save(out / "last.pt", model, average, optimizer, step, spent + time.monotonic() - started)
     progress("choosing the decision limits", 1.0)
-    sampler = WindowSampler(events, config.windows, config.seed + 1)
+    sampler = WindowSampler(events, natural(config.windows), config.seed + 1)
     calibrate(average.eval(), sampler, config.calibration_windows, config.median_share)
     return save_nowcaster(average, out / "model.safetensors")
+
+
+def natural(windows: WindowRecipe) -> WindowRecipe:
+    """The recipe without what it adds to the events: windows as the radars saw them."""
+    return replace(
+        windows,
+        share_coarse=0.0,
+        share_slow=0.0,
+        share_accumulated=0.0,
+        accumulated_gain=0.0,
+        intensity_jitter=0.0,
+    )
 
 
 def _train_step(
