@@ -24,14 +24,8 @@ from geoscope.zoo.self_check import write
 
 NAME = "earthformer-nowcast"
 BEGIN, END = "# scores: begin", "# scores: end"
-COLUMNS = {
-    "csi_mean": "CSI mean",
-    "csi_1": "CSI 1",
-    "csi_5": "CSI 5",
-    "csi_10": "CSI 10",
-    "mae": "MAE",
-    "mean_error": "bias",
-}
+SHORT = {"persistence": "persistence", "extrapolation": "extrapolation", NAME: "model"}
+COLUMNS = {"csi_mean": "CSI mean", "csi_10": "CSI 10", "mae": "MAE"}
 
 
 def self_check_case() -> dict[str, np.ndarray]:
@@ -46,16 +40,31 @@ def self_check_case() -> dict[str, np.ndarray]:
 
 
 def score_rows(paths: list[Path]) -> str:
-    """The [[scores]] tables of the card, one row an event and model."""
+    """The [[scores]] tables of the card: one row an event, the models side by side; a mean under several events."""
     blocks = []
     for path in paths:
-        for event, models in json.loads(path.read_text(encoding="utf-8")).items():
-            for model, row in models.items():
-                cells = "\n".join(f'"{label}" = {row[key]:.3f}' for key, label in COLUMNS.items())
-                blocks.append(
-                    f'[[scores]]\ntable = "{path.stem}"\nevent = "{event}"\nmodel = "{model}"\n{cells}\n'
-                )
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = {event: score_row(models) for event, models in table.items()}
+        if len(rows) > 1:
+            keys = list(next(iter(rows.values())))
+            rows["mean of the events"] = {
+                key: float(np.mean([row[key] for row in rows.values()])) for key in keys[1:]
+            }
+        for event, row in rows.items():
+            cells = "\n".join(
+                f'"{key}" = {value:.3f}' if isinstance(value, float) else f'"{key}" = {value}'
+                for key, value in row.items()
+            )
+            blocks.append(f'[[scores]]\ntable = "{path.stem}"\nevent = "{event}"\n{cells}\n')
     return "\n".join(blocks)
+
+
+def score_row(models: dict[str, dict[str, float]]) -> dict[str, float]:
+    """One event's figures, every score beside the same score of the baselines."""
+    row: dict[str, float] = {"issues": int(models[NAME]["issues"])}
+    for key, label in COLUMNS.items():
+        row |= {f"{label} {short}": models[model][key] for model, short in SHORT.items()}
+    return row | {"bias model": models[NAME]["mean_error"]}
 
 
 def main() -> None:
