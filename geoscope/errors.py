@@ -33,5 +33,5 @@ class MissingExtraError(GeoscopeError, ImportError):
     """An optional dependency is missing: names the extra to install."""
 
 
-class Cancelled(GeoscopeError):  # noqa: N818 - it is a request of the user, not a fault
+class Cancelled(GeoscopeError):
     """The user asked to stop; nothing was written."""
