@@ -159,7 +159,8 @@ def _check_against_card(runner: Nowcaster, past: xr.DataArray, step: float, pixe
     reach = getattr(runner, "max_lead_steps", None)
     if reach is not None and leads > reach(step):
         raise ConfigError(
-            f"lead_steps={leads} is beyond the reach of {model_card.name}: at most {reach(step)} at {step:g}-minute frames"
+            f"lead_steps={leads} is beyond the reach of {model_card.name}: it takes at most {reach(step)} "
+            f"where frames are {step:g} minutes apart"
         )
 
 
