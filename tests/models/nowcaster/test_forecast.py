@@ -23,7 +23,9 @@ def past(frames: int = 9, side: int = 64) -> np.ndarray:
     return np.stack(cells).astype(np.float32)
 
 
-def run(nowcaster: EarthformerNowcaster, rain: np.ndarray, interval: float = 10.0, leads: int = 2) -> np.ndarray:
+def run(
+    nowcaster: EarthformerNowcaster, rain: np.ndarray, interval: float = 10.0, leads: int = 2
+) -> np.ndarray:
     return nowcaster.forecast(
         rain, interval_minutes=interval, pixel_km=1.0, lead_steps=leads, progress=lambda stage, share: None
     )
