@@ -52,7 +52,9 @@ def test_a_frame_without_data_has_no_say():
 
 def test_log_rain_by_hand():
     # log2(1 + 0.2/0.2) = 1, log2(1 + 0.6/0.2) = 2, no data reads as dry
-    assert log_rain(torch.tensor([0.0, 0.2, 0.6, float("nan")])).tolist() == pytest.approx([0.0, 1.0, 2.0, 0.0])
+    assert log_rain(torch.tensor([0.0, 0.2, 0.6, float("nan")])).tolist() == pytest.approx(
+        [0.0, 1.0, 2.0, 0.0]
+    )
 
 
 def test_a_blur_keeps_a_constant_to_the_rim_and_the_mean_of_a_point():
