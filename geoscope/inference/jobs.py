@@ -204,7 +204,7 @@ class _Reporter:
         self._stage, self._told = stage, now
         fraction = min(max(float(done), 0.0), 1.0)
         elapsed = now - self._started
-        remaining = elapsed * (1.0 - fraction) / fraction if fraction > 0.02 and elapsed > 0.2 else None
+        remaining = elapsed * (1.0 - fraction) / fraction if fraction > 0.1 and elapsed > 0.2 else None
         tell, job = self._job.on_progress, self._job
         progress = Progress(stage, fraction, remaining)
         self._send(lambda: tell(progress) if job.is_live else None)

@@ -12,7 +12,7 @@ from geoscope.errors import DataError
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField
-from geoscope.ui.panes import Problem, html_pane, set_html
+from geoscope.ui.panes import Problem, hideable, html_pane, set_html
 from geoscope.ui.server_files import ROOT_VARIABLE, allowed_root
 from geoscope.ui.uploads import UploadReceiver
 
@@ -108,20 +108,22 @@ class DataStep:
             label="Use this data",
             icon="check",
             on_click=lambda event: self._use_candidate(),
-            visible=False,
             **_FULL,
         )
         self._problem = Problem()
+        self._ways = {
+            "sample": hideable(self._sample),
+            "path": hideable(self._path, self._read),
+            "upload": hideable(self._drop),
+        }
+        self._offer = hideable(self._use)
         self.content = [
             self._kind,
-            self._sample,
-            self._path,
-            self._read,
-            self._drop,
+            *self._ways.values(),
             self._hint,
             self._problem.view,
             self._summary,
-            self._use,
+            self._offer,
         ]
         self._watch()
         self._show_kind()
@@ -138,9 +140,8 @@ class DataStep:
 
     def _show_kind(self) -> None:
         kind = self._kind.value
-        self._sample.visible = kind == "sample"
-        self._path.visible = self._read.visible = kind == "path"
-        self._drop.visible = kind == "upload"
+        for way, widgets in self._ways.items():
+            widgets.visible = way == kind
         hint = ""
         if kind == "path":
             hint = (
@@ -173,7 +174,7 @@ class DataStep:
     def _summarise(self) -> None:
         desk = self.desk
         field: OpenField | None = desk.candidate or desk.field
-        self._use.visible = desk.candidate is not None
+        self._offer.visible = desk.candidate is not None
         self._sample.disabled = self._read.loading = desk.is_loading
         if desk.is_loading:
             set_html(self._summary, "<p>Reading …</p>")

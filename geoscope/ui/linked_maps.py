@@ -87,7 +87,7 @@ const stretch = has_place.data.yes[0] ? Math.cosh((y.start + y.end) / 2 / 637813
 ground.setv({start: 0, end: (x.end - x.start) / stretch})
 """
 
-_TOOL = "for (const [name, tool] of Object.entries(tools)) if (name == mode.data.name[0]) tool.active = true"
+_TOOL = "for (const [name, tool] of Object.entries(tools)) tool.active = name == mode.data.name[0]"
 
 
 class LinkedMaps(Painter):
@@ -261,6 +261,7 @@ class LinkedMaps(Painter):
             tools=[pan, wheel, box, polygon, CrosshairTool(overlay=self._crosshair)],  # type: ignore[arg-type]
             active_drag=pan,
             active_scroll=wheel,
+            active_tap=None,
             toolbar_location=None,
             sizing_mode="stretch_both",
             min_border=0,
@@ -272,7 +273,8 @@ class LinkedMaps(Painter):
         self._draw(plot, name)
         tools = {"pan": pan, "box": box, "polygon": polygon}
         self._mode.js_on_change("data", CustomJS(args={"tools": tools, "mode": self._mode}, code=_TOOL))
-        cursor = {"cursor": self._cursor, "pause": MILLISECONDS_BETWEEN_CURSORS}
+        # The mode stands among the arguments so that the document knows it: it hangs on nothing else.
+        cursor = {"cursor": self._cursor, "pause": MILLISECONDS_BETWEEN_CURSORS, "mode": self._mode}
         plot.js_on_event(MouseMove, CustomJS(args=cursor, code=_CURSOR))
         plot.js_on_event(MouseLeave, CustomJS(args=cursor, code=_CURSOR_LEFT))
         plot.on_event(Tap, self._tapped)

@@ -13,6 +13,7 @@ from geoscope.ui.map_layers import map_layers
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, when
 from geoscope.ui.nowcast_state import SCALES, THIRD_MAPS, NowcastState
+from geoscope.ui.panes import hideable
 from geoscope.ui.pictures import Pictures
 from geoscope.viz.basemap import CREDIT, LOOKS
 from geoscope.viz.colours import ColourScale, Theme, scale_for
@@ -45,6 +46,7 @@ _NOTE = """
   box-shadow: 0 0 2px #0006; }
 .note.stale { border-left: 4px solid #d98324; }
 """
+_OFFER = ":host { position: absolute; top: 92px; left: 50%; transform: translateX(-50%); z-index: 3; width: auto; }"
 _READOUT = """
 .readout { font: 12px/18px Roboto, sans-serif; font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap;
   justify-content: space-between; gap: 0 16px; color: var(--panel-on-background-color); min-height: 18px; }
@@ -74,11 +76,10 @@ class MapBoard:
             label="Show what happened",
             size="small",
             variant="contained",
-            visible=False,
+            margin=0,
             on_click=lambda event: state.param.update(shows_truth=True),
-            styles={"position": "absolute", "top": "92px", "left": "50%", "transform": "translateX(-50%)"},
-            stylesheets=[":host{z-index:3}"],
         )
+        self._offer = hideable(self._reveal, sizing_mode=None, stylesheets=[_OFFER])
         self._legend = _html(LEGEND_CSS, margin=(2, 8, 0, 8), sizing_mode="stretch_width")
         self._readout = _html(_READOUT, margin=(0, 8), sizing_mode="stretch_width")
         self.tools = self._make_tools()
@@ -115,7 +116,7 @@ class MapBoard:
         time, lead = when(desk, state.frame_index)
         for name, frame in self._frames.items():
             self._draw(name, frame, time, lead)
-        self._reveal.visible = self._frames["observed"].offers_truth
+        self._offer.visible = self._frames["observed"].offers_truth
         self._write_readout()
 
     def _draw(self, name: str, frame: MapFrame, time: str, lead: str) -> None:
@@ -246,7 +247,7 @@ class MapBoard:
         for name in MAPS:
             parts: list[Any] = [self._plots[name], self._captions[name], self._notes[name]]
             if name == "observed":
-                parts.append(self._reveal)
+                parts.append(self._offer)
             cells.append(pn.Column(*parts, margin=0, stylesheets=[_CELL], css_classes=[f"map-{name}"]))
         return pn.Column(*cells, margin=0, sizing_mode="stretch_width", stylesheets=[_GRID])
 

@@ -15,7 +15,7 @@ import param
 import xarray as xr
 
 import geoscope as gs
-from geoscope.errors import GeoscopeError
+from geoscope.errors import DataError, GeoscopeError
 from geoscope.inference.jobs import JobRunner, Progress, Report
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, open_sample
@@ -314,8 +314,18 @@ def _open(source: str, files: list[Path] | None) -> OpenField:
     if kind == "sample":
         return open_sample(name)
     paths = files if files is not None else files_under_root(name)
-    rain = gs.open_radar(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths)
+    try:
+        rain = gs.open_radar(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths)
+    except GeoscopeError as fault:
+        raise DataError(_without_folders(str(fault), paths)) from fault
     return OpenField.of(source, name, rain)
+
+
+def _without_folders(text: str, paths: Path | list[Path]) -> str:
+    """A message without the server's own folders: users know their files by name."""
+    for path in paths if isinstance(paths, list) else [paths]:
+        text = text.replace(f"{path.parent}/", "")
+    return text
 
 
 def in_one_line(fault: Exception) -> str:

@@ -17,19 +17,25 @@ def set_html(pane: pn.pane.HTML, text: str) -> None:
         pane.object = text
 
 
+def hideable(*content: Any, is_shown: bool = False, **options: Any) -> pn.Column:
+    """A column to show and hide with `visible`.
+
+    Panel's own column always hears of it; a Material component misses what changes between its first drawing and its
+    listening, for instance a click right after the page opened.
+    """
+    return pn.Column(*content, visible=is_shown, **{"margin": 0, "sizing_mode": "stretch_width", **options})
+
+
 class Problem:
     """A box that says what is wrong and what to do, in plain text; away when there is nothing to say."""
 
     def __init__(self) -> None:
-        self.view = pmui.Alert(
-            object="",
-            severity="error",
-            variant="outlined",
-            visible=False,
-            margin=(4, 12),
-            sizing_mode="stretch_width",
+        self.alert = pmui.Alert(
+            object="", severity="error", variant="outlined", margin=(4, 12), sizing_mode="stretch_width"
         )
+        self.view = hideable(self.alert)
 
     def show(self, text: str, severity: str = "error") -> None:
         """Say ``text``; an empty one puts the box away."""
-        self.view.param.update(object=text, visible=bool(text), severity=severity)
+        self.alert.param.update(object=text, severity=severity)
+        self.view.visible = bool(text)

@@ -59,6 +59,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
         self.page.get_by_role("tab", name="Verification").wait_for()
+        self.page.wait_for_function("Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
 
     def wait_for_forecast(self) -> None:
         self.page.get_by_text(re.compile(r"^\S+, issued ")).wait_for(state="attached")

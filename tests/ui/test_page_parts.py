@@ -53,13 +53,13 @@ def test_it_opens_with_florence():
 def test_a_link_to_an_upload_falls_back_to_the_sample_and_says_so():
     page = NowcastPage(query={"data": "upload:mine.nc"})
     assert page.desk.field.source == "sample:florence-2018"
-    assert "drop it again" in page._complaint.view.object
+    assert "drop it again" in page._complaint.alert.object
     page.close()
 
 
 def test_a_bad_link_is_said_on_the_page():
     page = NowcastPage(query={"lead": "many"})
-    assert "lead='many'" in page._complaint.view.object
+    assert "lead='many'" in page._complaint.alert.object
     assert page._complaint.view.visible
     page.close()
 
@@ -209,7 +209,7 @@ def test_a_place_can_be_written(page):
     for text, reason in (("here", "for example"), ("0, 0", "outside the data"), ("89, 0", "beyond 85")):
         page.point._place.value_input = text
         page.point._set_place()
-        assert reason in page.point._problem.view.object
+        assert reason in page.point._problem.alert.object
 
 
 def test_zoom_and_home_come_back_to_the_whole_field(page):
