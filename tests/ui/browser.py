@@ -62,7 +62,7 @@ class Visit:
         self.page.wait_for_function("Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
 
     def wait_for_forecast(self) -> None:
-        self.page.get_by_text(re.compile(r"^\S+, issued ")).wait_for(state="attached")
+        self.page.locator(".axis i.forecast, .axis i.verified").first.wait_for(state="attached")
 
     def clock(self) -> str:
         return self.page.locator(".clock").inner_text()
