@@ -37,8 +37,12 @@ class Painter:
             document.add_next_tick_callback(self._paint_all)
 
     def _paint_all(self) -> None:
-        while self._waiting:
-            self._waiting.popleft()()
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+        finally:  # one change that fails must not hold up those behind it
+            if self._waiting and self.document is not None:
+                self.document.add_next_tick_callback(self._paint_all)
 
 
 def painted(method: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:

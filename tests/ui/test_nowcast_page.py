@@ -24,7 +24,7 @@ def data_root(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory, data_root):
     environment = {**os.environ, "GEOSCOPE_DATA_ROOT": str(data_root), "OMP_NUM_THREADS": "1"}
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -36,7 +36,7 @@ def server(tmp_path_factory, data_root):
     assert ours is None, text[max(ours.start() - 3000, 0) : ours.start() + 3000]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser(chromium):
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -130,6 +130,9 @@ def test_a_point_a_box_and_their_series_as_a_file(visit):
     one.page.get_by_text(re.compile(r"^Value at \d+\.\d+° N")).wait_for()
     one.page.get_by_text(re.compile(r"06:00 UTC: observed \d+\.\d")).wait_for()
     one.page.get_by_role("button", name="Box").click()
+    one.page.wait_for_function(
+        "[...Bokeh.documents[0].all_models].some((model) => model.type == 'BoxSelectTool' && model.active)"
+    )
     one.page.mouse.move(*one.place("forecast", 0.4, 0.4))
     one.page.mouse.down()
     one.page.mouse.move(*one.place("forecast", 0.5, 0.5), steps=4)

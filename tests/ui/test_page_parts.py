@@ -327,3 +327,10 @@ def test_painting_waits_for_a_served_document_and_keeps_the_order():
     assert len(Document.ticks) == 1
     Document.ticks.pop()()
     assert picture.done == ["at once", "first", "second"]
+
+    picture.paint(lambda: 1 / 0)
+    picture.draw("third")
+    with pytest.raises(ZeroDivisionError):
+        Document.ticks.pop()()
+    Document.ticks.pop()()  # one change that fails does not hold up those behind it
+    assert picture.done[-1] == "third"
