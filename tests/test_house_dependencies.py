@@ -17,8 +17,14 @@ CORE = [Requirement(line) for line in PROJECT["dependencies"]]
 USED = [*CORE, *(Requirement(line) for name, lines in EXTRAS.items() if name != "dev" for line in lines)]
 DEV = [Requirement(line) for line in EXTRAS["dev"]]
 
-CONDA_NAME = {"torch": "pytorch"}
-MODULE_NAME = {"pillow": "PIL", "panel-material-ui": "panel_material_ui", "imageio-ffmpeg": "imageio_ffmpeg"}
+CONDA_NAME = {"torch": "pytorch", "opencv-python-headless": "opencv"}
+MODULE_NAME = {
+    "pillow": "PIL",
+    "opencv-python-headless": "cv2",
+    "scikit-image": "skimage",
+    "panel-material-ui": "panel_material_ui",
+    "imageio-ffmpeg": "imageio_ffmpeg",
+}
 
 
 def pins() -> dict[str, str]:
