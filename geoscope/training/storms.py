@@ -12,6 +12,7 @@ import numpy as np
 
 from geoscope.errors import DataError
 from geoscope.models.nowcaster.forecast import model_stride
+from geoscope.training.augmentation import accumulate, coarsen, fit_square, turn
 
 NO_DATA = 65535
 
@@ -74,24 +75,6 @@ class Window:
     pixel_km: float
     low_mm_h: float
     high_mm_h: float
-
-
-def coarsen(rain: np.ndarray, factor: int) -> np.ndarray:
-    """Block means of (T, H, W) over ``factor`` x ``factor`` pixels; NaN where less than half of a block has data."""
-    if factor == 1:
-        return rain
-    height, width = rain.shape[1] // factor * factor, rain.shape[2] // factor * factor
-    blocks = rain[:, :height, :width].reshape(len(rain), height // factor, factor, width // factor, factor)
-    known = np.isfinite(blocks)
-    count = known.sum(axis=(2, 4))
-    total = np.where(known, blocks, 0.0).sum(axis=(2, 4))
-    return np.where(count * 2 >= factor * factor, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def accumulate(rain: np.ndarray, count: int) -> np.ndarray:
-    """Means of (T, H, W) over each ``count`` following frames; what is left over at the end is dropped."""
-    length = len(rain) // count * count
-    return rain[:length].reshape(-1, count, *rain.shape[1:]).mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -220,24 +203,10 @@ class WindowSampler:
         if total > 1:
             gain += abs(recipe.accumulated_gain * random.standard_normal())
         rain = rain * np.float32(np.exp(gain))
-        rain = _square(_turn(rain, int(random.integers(8))), recipe.size)
+        rain = fit_square(turn(rain, int(random.integers(8))), recipe.size)
         past = np.full((recipe.history, recipe.size, recipe.size), np.nan, dtype=np.float32)
         past[recipe.history - history :] = rain[:history]
         target = np.full((len(leads), recipe.size, recipe.size), np.nan, dtype=np.float32)
         target[exists] = rain[history:]
         step = stride * total * event.interval_minutes
         return Window(past, target, step, event.pixel_km * factor, event.low_mm_h, event.high_mm_h)
-
-
-def _turn(rain: np.ndarray, symmetry: int) -> np.ndarray:
-    """One of the eight symmetries of the square."""
-    turned = np.rot90(rain, symmetry % 4, axes=(1, 2))
-    return turned[:, :, ::-1] if symmetry >= 4 else turned
-
-
-def _square(rain: np.ndarray, size: int) -> np.ndarray:
-    """Cut or fill with NaN to ``size`` x ``size``."""
-    result = np.full((len(rain), size, size), np.nan, dtype=np.float32)
-    height, width = min(size, rain.shape[1]), min(size, rain.shape[2])
-    result[:, :height, :width] = rain[:, :height, :width]
-    return result
