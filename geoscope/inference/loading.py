@@ -4,6 +4,7 @@ import json
 import pickle
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +12,26 @@ import numpy as np
 from geoscope.errors import ConfigError, WeightsError
 from geoscope.zoo.cards import CARDS, ModelCard, card
 
+# Where the maker of each baseline is: called with its card and a torch device, and imported only then.
+BASELINES: dict[str, tuple[str, str]] = {
+    "persistence": ("geoscope.models.baselines.persistence", "Persistence"),
+    "climatology": ("geoscope.models.baselines.climatology", "Climatology"),
+    "extrapolation": ("geoscope.models.baselines.extrapolation", "Extrapolation"),
+    "pysteps-extrapolation": ("geoscope.models.baselines.pysteps_single", "PystepsExtrapolation"),
+    "pysteps-sprog": ("geoscope.models.baselines.pysteps_single", "PystepsSprog"),
+    "pysteps-anvil": ("geoscope.models.baselines.pysteps_single", "PystepsAnvil"),
+    "pysteps-steps": ("geoscope.models.baselines.pysteps_ensemble", "PystepsSteps"),
+    "pysteps-linda": ("geoscope.models.baselines.pysteps_ensemble", "PystepsLinda"),
+}
+
 
 class Nowcaster(Protocol):
-    """What `geoscope.nowcast` asks of a model: a card, and a forecast from past frames."""
+    """What `geoscope.nowcast` asks of a model: a card, and a forecast from past frames.
+
+    A model may have more, with the same arguments: `forecast_ensemble` (also ``members`` and ``seed``) giving
+    (M, L, H, W), with `default_members` where its single field is the mean of so many; `forecast_probabilities`
+    (also ``thresholds_mm_h``) giving rain (L, H, W) and probability (K, L, H, W); and `max_lead_steps(interval)`.
+    """
 
     card: ModelCard
     min_frames: int
@@ -60,6 +78,7 @@ def load_model(name: str, device: str = "auto") -> Any:
     Raises:
         ConfigError: no model of that name, or no such device.
         WeightsError: its weights are missing, damaged, or fail the self-check.
+        MissingExtraError: its packages are not installed.
     """
     return _load(name, choose_device(device))
 
@@ -67,16 +86,15 @@ def load_model(name: str, device: str = "auto") -> Any:
 @lru_cache(maxsize=8)
 def _load(name: str, device: str) -> Any:
     model_card = card(name)
-    if name == "persistence":
-        from geoscope.models.baselines.persistence import Persistence
+    return _MAKERS[model_card.kind](model_card, device)
 
-        return Persistence()
-    if name == "extrapolation":
-        from geoscope.models.baselines.extrapolation import Extrapolation
 
-        return Extrapolation(device=device)
-    if model_card.kind == "published":
-        return _load_published(model_card, device)
+def _load_baseline(model_card: ModelCard, device: str) -> Nowcaster:
+    module, maker = BASELINES[model_card.name]
+    return getattr(import_module(module), maker)(model_card, device)
+
+
+def _load_learned(model_card: ModelCard, device: str) -> Nowcaster:
     from geoscope.models.nowcaster.checkpoints import load_nowcaster
 
     return load_nowcaster(model_card, device)
@@ -105,3 +123,10 @@ def _load_published(model_card: ModelCard, device: str) -> Any:
     network = from_published(kwargs, state).to(device)
     setattr(network, "card", model_card)  # noqa: B010 - torch's Module declares no such attribute
     return network
+
+
+_MAKERS: dict[str, Callable[[ModelCard, str], Any]] = {
+    "baseline": _load_baseline,
+    "learned": _load_learned,
+    "published": _load_published,
+}

@@ -4,9 +4,9 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ import xarray as xr
 import geoscope
 from geoscope import grids
 from geoscope.errors import ConfigError, DataError
+from geoscope.inference import uncertainty
 from geoscope.inference.loading import Nowcaster, choose_device, load_model
 from geoscope.zoo.cards import ModelCard
 
@@ -22,6 +23,32 @@ MAX_HISTORY = 64  # frames handed to a model at most; each takes what it needs f
 DEFAULT_LEAD_MINUTES = 60.0
 
 
+@overload
+def nowcast(
+    rain: xr.DataArray,
+    model: str | Nowcaster = ...,
+    issue_time: np.datetime64 | str | None = ...,
+    lead_steps: int | None = ...,
+    device: str = ...,
+    progress: Progress | None = ...,
+    *,
+    members: int | None = ...,
+    seed: int = ...,
+    probabilities: Literal[False] = ...,
+) -> xr.DataArray: ...
+@overload
+def nowcast(
+    rain: xr.DataArray,
+    model: str | Nowcaster = ...,
+    issue_time: np.datetime64 | str | None = ...,
+    lead_steps: int | None = ...,
+    device: str = ...,
+    progress: Progress | None = ...,
+    *,
+    members: int | None = ...,
+    seed: int = ...,
+    probabilities: Literal[True] | Sequence[float],
+) -> xr.Dataset: ...
 def nowcast(
     rain: xr.DataArray,
     model: str | Nowcaster = "earthformer-nowcast",
@@ -29,7 +56,11 @@ def nowcast(
     lead_steps: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> xr.DataArray:
+    *,
+    members: int | None = None,
+    seed: int = 0,
+    probabilities: bool | Sequence[float] = False,
+) -> xr.DataArray | xr.Dataset:
     """The forecast of ``rain`` (time, y, x) for the ``lead_steps`` frames after ``issue_time``.
 
     The result has the grid, name and units of ``rain``; its ``time`` holds valid times, beside ``lead_time``
@@ -38,10 +69,17 @@ def nowcast(
     steps where frames are 30 minutes apart or more. ``progress(stage, share)`` is called between steps and may raise
     `Cancelled` to stop.
 
+    ``members`` asks an ensemble model for that many fields: (member, time, y, x), the same ones for the same ``seed``.
+    Without it an ensemble model gives the mean of its members. ``probabilities``, True or rising rain rates in mm/h,
+    asks for a Dataset: the rain field under its name and ``exceedance_probability`` (threshold, time, y, x) in [0, 1],
+    the chance of rain at or above each threshold, from the model's own probabilities or the share of its members.
+
     Raises:
         DataError: the field is not a rain field that the model can take (too few frames, uneven, all missing,
             another quantity, interval or pixel size outside what its card names).
-        ConfigError: unknown model, issue time or device, or a lead that the model does not reach.
+        ConfigError: unknown model, issue time or device, a lead that the model does not reach, or members or
+            probabilities of a model that has none.
+        MissingExtraError: the model's packages are not installed.
         WeightsError: the weights are missing or fail their self-check.
         Cancelled: ``progress`` asked to stop.
     """
@@ -52,6 +90,7 @@ def nowcast(
     step = grids.interval_minutes(rain)
     pixel = float(np.mean(_pixel_size(rain)))
     leads = _lead_steps(lead_steps, step)
+    asked = uncertainty.read_request(members, seed, probabilities, (leads, past.shape[1], past.shape[2]))
     report("loading the model", 0.02)
     runner: Nowcaster = load_model(model, device) if isinstance(model, str) else model
     if not hasattr(runner, "forecast"):
@@ -59,21 +98,24 @@ def nowcast(
             f"model {model!r} is a bare network, not a nowcaster: see geoscope models for nowcasters"
         )
     _check_against_card(runner, past, step, pixel, leads)
-    values = runner.forecast(
+    given = uncertainty.run(
+        runner,
         np.ascontiguousarray(past.values[-MAX_HISTORY:], dtype=np.float32),
+        asked,
+        lambda stage, share: report(stage, 0.05 + 0.95 * share),
         interval_minutes=step,
         pixel_km=pixel,
         lead_steps=leads,
-        progress=lambda stage, share: report(stage, 0.05 + 0.95 * share),
     )
-    result = _as_field(values, rain, past, step, leads)
-    seconds = time.perf_counter() - started
+    result = _as_field(given.rain, rain, past, step, leads)
+    run_card = _run_card(runner, past, step, pixel, device, time.perf_counter() - started)
+    run_card |= {"seed": given.seed, "members": given.drawn}
     result.attrs["model"] = runner.card.name
-    result.attrs["run_card"] = json.dumps(
-        _run_card(runner, past, step, pixel, device, seconds), sort_keys=True
-    )
+    result.attrs["run_card"] = json.dumps(run_card, sort_keys=True)
     report("done", 1.0)
-    return result
+    if given.probability is None or asked.thresholds is None:
+        return result
+    return _with_probability(result, given.probability, asked.thresholds)
 
 
 def _past_frames(rain: xr.DataArray, issue_time: np.datetime64 | str | None) -> xr.DataArray:
@@ -174,17 +216,38 @@ def _as_field(
     coords = {
         name: coord for name, coord in rain.coords.items() if "time" not in coord.dims and name != "time"
     }
+    dims = ("time", "y", "x") if np.ndim(values) == 3 else ("member", "time", "y", "x")
     result = xr.DataArray(
-        np.asarray(values, dtype=np.float32),
-        dims=("time", "y", "x"),
-        coords=coords,
-        name=rain.name or "rain_rate",
+        np.asarray(values, dtype=np.float32), dims=dims, coords=coords, name=rain.name or "rain_rate"
     )
+    if "member" in dims:
+        result = result.assign_coords(
+            member=("member", np.arange(len(values)), {"standard_name": "realization"})
+        )
     result = result.assign_coords(
         time=("time", issue + lead_time), lead_time=("time", lead_time), forecast_reference_time=issue
     )
     result.attrs = dict(rain.attrs)
     return result
+
+
+def _with_probability(
+    result: xr.DataArray, probability: np.ndarray, thresholds: Sequence[float]
+) -> xr.Dataset:
+    """The forecast and its probabilities side by side; both, and the Dataset, carry the run card."""
+    made_by = {name: result.attrs[name] for name in ("model", "run_card")}
+    frame = result.isel(member=0, drop=True) if "member" in result.dims else result
+    chance = xr.DataArray(
+        np.asarray(probability, dtype=np.float32),
+        dims=("threshold", *frame.dims),
+        coords=frame.coords,
+        name="exceedance_probability",
+        attrs={"long_name": "probability of at least the threshold", "units": "1", **made_by},
+    )
+    units = str(result.attrs.get("units", "mm/h"))
+    levels = ("threshold", np.asarray(thresholds, np.float64), {"units": units, "long_name": "threshold"})
+    chance = chance.assign_coords(threshold=levels)
+    return xr.Dataset({str(result.name): result, "exceedance_probability": chance}, attrs=made_by)
 
 
 def _run_card(
@@ -196,7 +259,6 @@ def _run_card(
     return {
         "model": runner.card.name,
         "weights_sha256": weights.sha256 if weights is not None else None,
-        "seed": None,  # these models draw no random numbers
         "input_sha256": hashlib.sha256(np.ascontiguousarray(past.values).tobytes()).hexdigest(),
         "input_source": past.attrs.get("source"),
         "input_frames": len(past),

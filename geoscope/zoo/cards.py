@@ -17,6 +17,7 @@ from geoscope.zoo.tables import build
 CARDS = Path(__file__).parent / "cards"
 WEIGHTS = Path(__file__).parent / "weights"
 KINDS = ("learned", "baseline", "published")
+FORECAST_TYPES = ("carried", "error-minimising", "generative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,12 @@ class SelfCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """One model of the zoo. `scores` are rows of a table; rows with the same `table` stand together."""
+    """One model of the zoo. `scores` are rows of a table; rows with the same `table` stand together.
+
+    `forecast_type` says what a single field of it is: "carried" (observed rain, unchanged or moved), "error-minimising"
+    (smoothed towards what can be foretold) or "generative" (one of many that may come true). `fair_against` names the
+    models that may be compared with it; empty leaves that to `geoscope.zoo.fairness`.
+    """
 
     name: str
     title: str
@@ -99,6 +105,8 @@ class ModelCard:
     architecture: str = ""
     parameters: int = 0
     licence: str = ""
+    forecast_type: str = ""
+    fair_against: tuple[str, ...] = ()
     input: ModelInput | None = None
     output: ModelOutput | None = None
     weights: Weights | None = None
@@ -174,6 +182,10 @@ def read_card(path: Path) -> ModelCard:
         raise ConfigError(f"{path.name}: name is {one.name!r}, expected {path.stem!r} as the file is called")
     if one.kind not in KINDS:
         raise ConfigError(f"{path.name}: kind is {one.kind!r}, expected one of {', '.join(KINDS)}")
+    if one.forecast_type and one.forecast_type not in FORECAST_TYPES:
+        raise ConfigError(
+            f"{path.name}: forecast_type is {one.forecast_type!r}, expected one of {', '.join(FORECAST_TYPES)}"
+        )
     _check_weights(one, path.name)
     _check_bounds(one, path.name)
     return one

@@ -25,6 +25,8 @@ def _facts(card: ModelCard) -> list[tuple[str, ...]]:
     rows = [("name", f"`{card.name}`"), ("task", card.task), ("kind", card.kind)]
     rows.append(("architecture", card.architecture))
     rows.append(("parameters", f"{card.parameters:,}" if card.parameters else ""))
+    rows.append(("forecast type", card.forecast_type))
+    rows.append(("fair to compare with", ", ".join(card.fair_against)))
     rows.append(("licence", card.licence))
     return [row for row in rows if row[1]]
 

@@ -11,7 +11,7 @@ import torch
 
 from geoscope.nn.advection import advect, backward_positions
 from geoscope.nn.motion import estimate_motion, log_rain
-from geoscope.zoo.cards import ModelCard, card
+from geoscope.zoo.cards import ModelCard
 
 HISTORY_MINUTES = 30.0  # older motion misleads more than it steadies
 
@@ -21,8 +21,8 @@ class Extrapolation:
 
     min_frames = 2
 
-    def __init__(self, name: str = "extrapolation", device: torch.device | str = "cpu") -> None:
-        self.card: ModelCard = card(name)
+    def __init__(self, card: ModelCard, device: torch.device | str = "cpu") -> None:
+        self.card = card
         self.device = torch.device(device)
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geoscope.zoo.cards import ModelCard, card
+from geoscope.zoo.cards import ModelCard
 
 
 class Persistence:
@@ -12,8 +12,8 @@ class Persistence:
 
     min_frames = 1
 
-    def __init__(self, name: str = "persistence") -> None:
-        self.card: ModelCard = card(name)
+    def __init__(self, card: ModelCard, device: object = "cpu") -> None:
+        self.card = card  # the device does not matter: nothing is computed
 
     def forecast(
         self,

@@ -1,0 +1,37 @@
+"""Climatology of the event: the mean of the frames seen so far, for every lead."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from geoscope.zoo.cards import ModelCard
+
+
+class Climatology:
+    """At every pixel and lead the mean of the past frames: what an event is like on average, without any motion.
+
+    It is the climatology of the event and not of the place: it knows no season and no other day. All frames that are
+    handed over count the same (`geoscope.nowcast` hands over 64 at most), missing ones are left out.
+    """
+
+    min_frames = 1
+
+    def __init__(self, card: ModelCard, device: object = "cpu") -> None:
+        self.card = card  # the device does not matter: it is one mean
+
+    def forecast(
+        self,
+        past: np.ndarray,
+        *,
+        interval_minutes: float,
+        pixel_km: float,
+        lead_steps: int,
+        progress: Callable[[str, float], None],
+    ) -> np.ndarray:
+        """The mean of ``past`` (T, H, W) over time, repeated: (lead_steps, H, W); NaN where no frame has data."""
+        known = np.isfinite(past)
+        count = known.sum(axis=0)
+        total = np.where(known, past, 0.0).sum(axis=0, dtype=np.float64)
+        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        progress("climatology", 1.0)
+        return np.repeat(mean[None], lead_steps, axis=0)

@@ -1,0 +1,159 @@
+"""Calling pysteps from a library: quiet, one at a time, cancellable, with its faults as one line.
+
+pysteps (Pulkkinen et al. 2019) prints as it goes, warns, seeds numpy's global generator and hands work to dask. Here it
+runs under a lock with its words caught: they drive the progress and are where a cancel is heard. Numpy's global
+generator is put back as it was, and dask stays in this thread, so that a forecast has the same bits everywhere.
+"""
+
+import io
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from geoscope.errors import DataError, GeoscopeError, MissingExtraError
+
+Progress = Callable[[str, float], None]
+
+DRY_MM_H = 0.1  # rain below it is none, as in pysteps' own examples
+DRY_DB = -10.0  # the same in dB of the rain rate
+ZERO_DB = -15.0  # what stands for no rain on the dB scale
+MOTION_FRAMES = 4
+PACKAGES = ("pysteps", "cv2", "skimage")
+SECONDS_BETWEEN_LOOKS_AT_THE_LOCK = 0.1
+
+_LOCK = threading.Lock()  # stdout, warnings and numpy's generator are of the whole process
+_TIME_STEP = re.compile(r"time step (\d+)")
+
+
+def require_pysteps(name: str) -> None:
+    """Import what the model ``name`` needs.
+
+    Raises:
+        MissingExtraError: pysteps or a package that it needs is not installed.
+    """
+    try:
+        with _LOCK, _caught(_Words(lambda words: None)):
+            for package in PACKAGES:
+                import_module(package)
+    except ImportError as error:
+        missing = (error.name or "pysteps").split(".")[0]
+        raise MissingExtraError(
+            f"{name} needs the extra radar ({missing} is not installed): pip install 'geoscope[radar]'"
+        ) from None
+
+
+def run(name: str, stage: str, lead_steps: int, progress: Progress, work: Callable[[], Any]) -> Any:
+    """What ``work()``, a call of pysteps by the model ``name``, returns.
+
+    ``progress(stage, share)`` is called whenever pysteps prints, with the share of ``lead_steps`` it has reached, and
+    may raise `Cancelled`; what pysteps does between two prints cannot be interrupted.
+
+    Raises:
+        DataError: pysteps cannot work with the field; the message says why.
+        Cancelled: ``progress`` asked to stop.
+    """
+    share = 0.0
+
+    def hear(words: str) -> None:
+        nonlocal share
+        found = _TIME_STEP.search(words)
+        if found:
+            share = min(max(share, (int(found.group(1)) - 1) / lead_steps), 1.0)
+        progress(stage, share)
+
+    progress(stage, 0.0)
+    while not _LOCK.acquire(timeout=SECONDS_BETWEEN_LOOKS_AT_THE_LOCK):
+        progress("waiting for another run of pysteps to end", 0.0)
+    try:
+        with _caught(_Words(hear)):
+            return work()
+    except (GeoscopeError, MemoryError):
+        raise
+    except Exception as error:  # whatever pysteps, scipy or OpenCV trips over, the user needs the cure
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(
+            f"{name} cannot forecast this field (pysteps: {reason}); use model='extrapolation'"
+        ) from error
+    finally:
+        _LOCK.release()
+
+
+class _Words(io.TextIOBase):
+    """A stdout that hands what its own thread prints to ``hear`` and lets other threads print as ever."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        self._hear, self._real = hear, sys.stdout
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Hear or pass on ``text``."""
+        if threading.get_ident() != self._thread:
+            return self._real.write(text)
+        self._hear(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+        if threading.get_ident() != self._thread:
+            self._real.flush()
+
+
+@contextmanager
+def _caught(words: _Words) -> Iterator[None]:
+    """Words to ``words``, no warnings, dask in this thread, numpy's global generator as it was."""
+    state = np.random.get_state()  # noqa: NPY002 - pysteps seeds it; it is put back below
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(words))  # type: ignore[type-var]
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        stack.enter_context(np.errstate(all="ignore"))
+        try:
+            dask_config = import_module("dask.config")
+        except ImportError:
+            pass  # then pysteps does without
+        else:
+            stack.enter_context(dask_config.set(scheduler="synchronous"))
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+
+
+def rain_to_db(rain: np.ndarray) -> np.ndarray:
+    """10 log10 of rain in mm/h, `ZERO_DB` below `DRY_MM_H`; NaN reads as dry."""
+    known = np.nan_to_num(rain)
+    return np.where(known < DRY_MM_H, ZERO_DB, 10.0 * np.log10(np.maximum(known, DRY_MM_H))).astype(
+        rain.dtype
+    )
+
+
+def db_to_rain(decibel: np.ndarray) -> np.ndarray:
+    """Rain in mm/h, 0 at `DRY_DB` and below; NaN stays."""
+    rain = 10.0 ** (decibel / 10.0)
+    rain[decibel <= DRY_DB] = 0.0
+    return rain
+
+
+def motion_of(decibel: np.ndarray) -> np.ndarray:
+    """Motion (2, H, W), x then y, in pixels a frame, by pysteps' Lucas-Kanade on the last four of (T, H, W)."""
+    from pysteps import motion
+
+    return motion.get_method("LK")(decibel[-MOTION_FRAMES:])
+
+
+def carry_missing(forecast: np.ndarray, last: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+    """``forecast`` (..., L, H, W) with NaN where the air comes from pixels that are NaN in ``last`` (H, W)."""
+    from pysteps.extrapolation.semilagrangian import extrapolate
+
+    missing = np.isnan(last)
+    if not missing.any():
+        return forecast
+    carried = extrapolate(missing.astype(np.float64), velocity, forecast.shape[-3], outval=1.0)
+    return np.where(carried > 0.5, np.nan, forecast)

@@ -1,0 +1,92 @@
+"""The classical nowcasts of pysteps that give a single field: extrapolation, S-PROG and ANVIL.
+
+Settings are those of pysteps' own examples. Shapes: ``past`` (T, H, W) in mm/h, forecasts (L, H, W). Pixels without
+data count as dry while pysteps works; what flows in from them, or from outside the picture, is NaN in the forecast.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from geoscope.models.baselines import pysteps_run
+from geoscope.zoo.cards import ModelCard
+
+Progress = Callable[[str, float], None]
+
+
+class _Single:
+    """What the three share: the quiet run, the motion, and missing data that stays missing."""
+
+    min_frames = 3
+    stage = ""
+
+    def __init__(self, card: ModelCard, device: object = "cpu") -> None:
+        pysteps_run.require_pysteps(card.name)
+        self.card = card  # the device does not matter: pysteps runs on the CPU
+
+    def forecast(
+        self,
+        past: np.ndarray,
+        *,
+        interval_minutes: float,
+        pixel_km: float,
+        lead_steps: int,
+        progress: Progress,
+    ) -> np.ndarray:
+        """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W), NaN = no data in both."""
+
+        def work() -> np.ndarray:
+            velocity = pysteps_run.motion_of(pysteps_run.rain_to_db(past[-pysteps_run.MOTION_FRAMES :]))
+            rain = self._run(np.nan_to_num(past), velocity, lead_steps)
+            return pysteps_run.carry_missing(rain, past[-1], velocity)
+
+        return pysteps_run.run(self.card.name, self.stage, lead_steps, progress, work).astype(np.float32)
+
+    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+        raise AssertionError("a subclass computes")
+
+
+class PystepsExtrapolation(_Single):
+    """The last frame along pysteps' Lucas-Kanade motion. Source: Germann and Zawadzki 2002."""
+
+    min_frames = 2
+    stage = "pysteps extrapolation"
+
+    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+        from pysteps import nowcasts
+
+        return nowcasts.get_method("extrapolation")(past[-1], velocity, lead_steps)
+
+
+class PystepsSprog(_Single):
+    """Spectral prognosis: scales fade as they lose their predictability. Source: Seed 2003."""
+
+    stage = "S-PROG"
+
+    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+        from pysteps import nowcasts
+
+        decibel = pysteps_run.rain_to_db(past[-3:])
+        method = nowcasts.get_method("sprog")
+        forecast = method(decibel, velocity, lead_steps, n_cascade_levels=6, precip_thr=pysteps_run.DRY_DB)
+        return pysteps_run.db_to_rain(np.asarray(forecast, dtype=np.float64))
+
+
+class PystepsAnvil(_Single):
+    """Local growth and decay from the change of rain, scale by scale. Source: Pulkkinen et al. 2020.
+
+    Given rain rates, with the window (25 pixels) and the motion on their logarithm of pysteps' example. Negative rain,
+    which the integrated model can give, is 0.
+    """
+
+    min_frames = 4
+    stage = "ANVIL"
+
+    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+        from pysteps import nowcasts
+
+        if not (past[-4:] >= pysteps_run.DRY_MM_H).any():
+            return np.zeros((lead_steps, *past.shape[1:]))
+        method = nowcasts.get_method("anvil")
+        forecast = method(past[-4:].astype(np.float64), velocity, lead_steps, ar_window_radius=25, ar_order=2)
+        return np.maximum(forecast, 0.0)
