@@ -1,68 +1,14 @@
-"""Storm events and the windows cut from them for training.
+"""Windows cut from storm events for training; what an event is stands in `geoscope.data.events`."""
 
-An event is one `.npz` file with `rain` (T, H, W) uint16 in hundredths of mm/h, 65535 = no data, row 0 in the north, and
-`meta` (JSON text with `dt_minutes` and `pixel_km`); or anything that `geoscope.open_radar` reads.
-"""
-
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from geoscope.data.events import NO_DATA, Event
+from geoscope.data.events import read_event as read_event
 from geoscope.errors import DataError
 from geoscope.models.nowcaster.forecast import model_stride
 from geoscope.training.augmentation import accumulate, coarsen, fit_square, turn
-
-NO_DATA = 65535
-
-
-@dataclass(frozen=True)
-class Event:
-    """One storm: ``rain`` (T, H, W) uint16, mm/h x 100 with 65535 = no data; reliable from ``low`` to ``high`` mm/h."""
-
-    name: str
-    rain: np.ndarray
-    interval_minutes: float
-    pixel_km: float
-    low_mm_h: float = 0.0
-    high_mm_h: float = np.inf
-
-    def frames(self, index: np.ndarray | slice, rows: slice, columns: slice) -> np.ndarray:
-        """Rain in mm/h, float32 with NaN, of some frames and a cut of the picture."""
-        raw = self.rain[index, rows, columns]
-        return np.where(raw == NO_DATA, np.float32(np.nan), raw.astype(np.float32) * np.float32(0.01))
-
-
-def read_event(path: Path, censored: dict[str, tuple[float, float]] | None = None) -> Event:
-    """The event in ``path``; ``censored`` maps a prefix of names to the range of mm/h in which they are reliable.
-
-    Raises:
-        DataError: the file is not an event.
-    """
-    if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                rain, meta = archive["rain"], json.loads(str(archive["meta"]))
-            interval, pixel = float(meta["dt_minutes"]), float(meta["pixel_km"])
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path.name} is not an event (expected arrays rain and meta with dt_minutes and pixel_km, "
-                f"got {error}); leave it out of the folder"
-            ) from None
-    else:
-        from geoscope import grids
-        from geoscope.data.radar import open_radar
-
-        field = open_radar(path)
-        interval, pixel = grids.interval_minutes(field), float(np.mean(grids.pixel_size_km(field)))
-        hundredths = np.clip(np.nan_to_num(field.values) * 100, 0, NO_DATA - 1).round().astype(np.uint16)
-        rain = np.where(np.isfinite(field.values), hundredths, np.uint16(NO_DATA))
-    low, high = 0.0, np.inf
-    for prefix, bounds in (censored or {}).items():
-        if path.name.startswith(prefix):
-            low, high = bounds
-    return Event(path.stem, rain, interval, pixel, low, high)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""Storm events: one file, one storm, evenly spaced frames of rain.
+
+An event file is a `.npz` with `rain` (T, H, W) uint16 in hundredths of mm/h, 65535 = no data, row 0 in the north, and
+`meta` (JSON text with `dt_minutes` and `pixel_km`, and `times` where the clock is known); or anything that
+`geoscope.open_radar` reads.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from geoscope import grids
+from geoscope.data.radar import open_radar
+from geoscope.errors import DataError
+
+NO_DATA = 65535
+CLOCKLESS_START = np.datetime64("2000-01-01", "ns")  # of an event whose file tells no times
+
+
+@dataclass(frozen=True)
+class Event:
+    """One storm: ``rain`` (T, H, W) uint16, mm/h x 100 with 65535 = no data; reliable from ``low`` to ``high`` mm/h."""
+
+    name: str
+    rain: np.ndarray
+    interval_minutes: float
+    pixel_km: float
+    low_mm_h: float = 0.0
+    high_mm_h: float = np.inf
+
+    def frames(self, index: np.ndarray | slice, rows: slice, columns: slice) -> np.ndarray:
+        """Rain in mm/h, float32 with NaN, of some frames and a cut of the picture."""
+        raw = self.rain[index, rows, columns]
+        return np.where(raw == NO_DATA, np.float32(np.nan), raw.astype(np.float32) * np.float32(0.01))
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Rain as stored, and the meta data with `dt_minutes` and `pixel_km` as numbers above zero."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            rain, meta = archive["rain"], json.loads(str(archive["meta"]))
+        meta["dt_minutes"], meta["pixel_km"] = float(meta["dt_minutes"]), float(meta["pixel_km"])
+        if rain.ndim != 3 or rain.dtype != np.uint16 or not (meta["dt_minutes"] > 0 and meta["pixel_km"] > 0):
+            raise ValueError(
+                f"rain {rain.dtype} {rain.shape}, {meta['dt_minutes']} min, {meta['pixel_km']} km"
+            )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path.name} is not an event (expected arrays rain and meta with dt_minutes and pixel_km, "
+            f"got {error}); leave it out of the folder"
+        ) from None
+    return rain, meta
+
+
+def read_event(path: Path, censored: dict[str, tuple[float, float]] | None = None) -> Event:
+    """The event in ``path``; ``censored`` maps a prefix of names to the range of mm/h in which they are reliable.
+
+    Raises:
+        DataError: the file is not an event.
+    """
+    if path.suffix == ".npz":
+        rain, meta = _read_npz(path)
+        interval, pixel = meta["dt_minutes"], meta["pixel_km"]
+    else:
+        field = open_radar(path)
+        interval, pixel = grids.interval_minutes(field), float(np.mean(grids.pixel_size_km(field)))
+        hundredths = np.clip(np.nan_to_num(field.values) * 100, 0, NO_DATA - 1).round().astype(np.uint16)
+        rain = np.where(np.isfinite(field.values), hundredths, np.uint16(NO_DATA))
+    low, high = 0.0, np.inf
+    for prefix, bounds in (censored or {}).items():
+        if path.name.startswith(prefix):
+            low, high = bounds
+    return Event(path.stem, rain, interval, pixel, low, high)
+
+
+def open_event_file(path: Path) -> xr.DataArray:
+    """The event in a `.npz` file as a rain field (time, y, x) in mm/h, with x and y in metres from its first pixel.
+
+    Times are those of the file; where it tells none, or none that its interval fits, they count from 2000-01-01.
+
+    Raises:
+        DataError: the file is not an event.
+    """
+    stored, meta = _read_npz(path)
+    step = np.timedelta64(round(meta["dt_minutes"] * 60), "s")
+    times = CLOCKLESS_START + np.arange(len(stored)) * step
+    try:
+        told = np.array([str(text)[:19] for text in meta.get("times") or ()], dtype="datetime64[ns]")
+    except ValueError:
+        told = np.array([], dtype="datetime64[ns]")
+    if len(told) == len(stored) and (np.diff(told) == step).all():
+        times = told
+    metres = meta["pixel_km"] * 1000.0
+    whole = slice(None)
+    return xr.DataArray(
+        Event(path.stem, stored, meta["dt_minutes"], meta["pixel_km"]).frames(whole, whole, whole),
+        dims=("time", "y", "x"),
+        coords={
+            "time": times,
+            "y": -np.arange(stored.shape[1]) * metres,
+            "x": np.arange(stored.shape[2]) * metres,
+        },
+        name="rain_rate",
+        attrs={"units": "mm/h", "long_name": "rain rate", "source": path.name},
+    )
