@@ -5,6 +5,7 @@ one lock. A file may point to other files, claim any size and carry attributes o
 followed.
 """
 
+import os
 import threading
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ import numpy as np
 from geoscope.data.formats.faults import check_bytes, fault, reading
 
 LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a worker never starts in the middle of another thread's read
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 _MOST_OBJECTS = 20_000
 _LONGEST_ATTRIBUTE = 1 << 20
 _DEFLATE_RATIO = 1032  # the most that one byte of deflate can become
