@@ -1,56 +1,118 @@
-"""Scores of amounts: mean error, mean absolute error, root mean square error, from sums that merge."""
+"""Scores of amounts: errors, correlation and error of the logarithm, from sums that merge."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from geoscope.errors import ShapeError
+from geoscope.metrics.sums import Sums, known_pair, ratio
 
 
-@dataclass(frozen=True)
-class ErrorSums:
-    """Sums over pixels of error, absolute error and squared error, in the field's unit (float64)."""
+@dataclass(frozen=True, eq=False)
+class ErrorSums(Sums):
+    """Sums over pixels of forecast F, observed O and their error F - O, in the field's unit (float64)."""
 
-    pixels: int = 0
-    error: float = 0.0
-    absolute: float = 0.0
-    squared: float = 0.0
-
-    def __add__(self, other: "ErrorSums") -> "ErrorSums":
-        return ErrorSums(
-            self.pixels + other.pixels,
-            self.error + other.error,
-            self.absolute + other.absolute,
-            self.squared + other.squared,
-        )
+    pixels: Any = 0
+    error: Any = 0.0
+    absolute: Any = 0.0
+    squared: Any = 0.0
+    forecast: Any = 0.0
+    observed: Any = 0.0
+    forecast_squared: Any = 0.0
+    observed_squared: Any = 0.0
+    product: Any = 0.0
 
 
-def sum_errors(forecast: np.ndarray, observed: np.ndarray) -> ErrorSums:
+def sum_errors(forecast: Any, observed: Any) -> ErrorSums:
     """Sums of forecast minus observed over the pixels that are known in both (not NaN).
 
     Raises:
         ShapeError: the two arrays differ in shape.
     """
-    forecast, observed = np.asarray(forecast), np.asarray(observed)
-    if forecast.shape != observed.shape:
-        raise ShapeError(f"forecast {forecast.shape} and observed {observed.shape} must have the same shape")
-    error = forecast.astype(np.float64) - observed
-    error = error[~np.isnan(error)]
+    forecast, observed, known = known_pair(forecast, observed)
+    f, o = forecast[known].astype(np.float64), observed[known].astype(np.float64)
+    error = f - o
     return ErrorSums(
-        error.size, float(error.sum()), float(np.abs(error).sum()), float(np.square(error).sum())
+        pixels=f.size,
+        error=float(error.sum()),
+        absolute=float(np.abs(error).sum()),
+        squared=float(error @ error),
+        forecast=float(f.sum()),
+        observed=float(o.sum()),
+        forecast_squared=float(f @ f),
+        observed_squared=float(o @ o),
+        product=float(f @ o),
     )
 
 
-def mean_error(sums: ErrorSums) -> float:
+def mean_error(sums: ErrorSums) -> np.ndarray:
     """Mean of forecast minus observed: above 0 is too much; NaN without a pixel."""
-    return sums.error / sums.pixels if sums.pixels else float("nan")
+    return ratio(sums.error, sums.pixels)
 
 
-def mean_absolute_error(sums: ErrorSums) -> float:
+def mean_absolute_error(sums: ErrorSums) -> np.ndarray:
     """Mean of the absolute error; NaN without a pixel."""
-    return sums.absolute / sums.pixels if sums.pixels else float("nan")
+    return ratio(sums.absolute, sums.pixels)
 
 
-def root_mean_square_error(sums: ErrorSums) -> float:
+def root_mean_square_error(sums: ErrorSums) -> np.ndarray:
     """Root of the mean squared error; NaN without a pixel."""
-    return (sums.squared / sums.pixels) ** 0.5 if sums.pixels else float("nan")
+    return np.sqrt(ratio(sums.squared, sums.pixels))
+
+
+def mean_forecast(sums: ErrorSums) -> np.ndarray:
+    """Mean of the forecast over known pixels; NaN without a pixel."""
+    return ratio(sums.forecast, sums.pixels)
+
+
+def mean_observed(sums: ErrorSums) -> np.ndarray:
+    """Mean of the observations over known pixels; NaN without a pixel."""
+    return ratio(sums.observed, sums.pixels)
+
+
+def correlation(sums: ErrorSums) -> np.ndarray:
+    """Pearson correlation over all pixels that were added up, in [-1, 1]; NaN where either field is constant.
+
+    A variance that is below the rounding of its own sums counts as none.
+    """
+    n = np.asarray(sums.pixels, np.float64)
+    of_forecast = np.asarray(sums.forecast_squared) - ratio(np.square(sums.forecast), n)
+    of_observed = np.asarray(sums.observed_squared) - ratio(np.square(sums.observed), n)
+    together = np.asarray(sums.product) - ratio(np.multiply(sums.forecast, sums.observed), n)
+    rounding = 1e-13
+    varies = (of_forecast > rounding * np.asarray(sums.forecast_squared)) & (
+        of_observed > rounding * np.asarray(sums.observed_squared)
+    )
+    whole = np.sqrt(np.where(varies, of_forecast * of_observed, 0.0))
+    return np.clip(ratio(together, whole), -1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LogErrorSums(Sums):
+    """Sums over pixels where both fields are zero or more of d = ln(1 + F) - ln(1 + O)."""
+
+    pixels: Any = 0
+    error: Any = 0.0
+    squared: Any = 0.0
+
+
+def sum_log_errors(forecast: Any, observed: Any) -> LogErrorSums:
+    """Sums of the error of ln(1 + value) over the pixels known in both; values below zero are left out.
+
+    Raises:
+        ShapeError: the two arrays differ in shape.
+    """
+    forecast, observed, known = known_pair(forecast, observed)
+    known = known & (forecast >= 0) & (observed >= 0)
+    error = np.log1p(forecast[known].astype(np.float64)) - np.log1p(observed[known].astype(np.float64))
+    return LogErrorSums(error.size, float(error.sum()), float(error @ error))
+
+
+def mean_log_error(sums: LogErrorSums) -> np.ndarray:
+    """Mean of ln((1 + F) / (1 + O)): above 0 is too much, weak rain counts as much as heavy; NaN without a pixel."""
+    return ratio(sums.error, sums.pixels)
+
+
+def root_mean_square_log_error(sums: LogErrorSums) -> np.ndarray:
+    """Root of the mean square of ln((1 + F) / (1 + O)), often written RMSLE; NaN without a pixel."""
+    return np.sqrt(ratio(sums.squared, sums.pixels))

@@ -92,7 +92,17 @@ def test_nothing_to_divide_by_is_nan_without_a_warning():
 
 def test_errors_by_hand():
     sums = e.sum_errors(np.array([1.0, 5.0, NAN, 0.0]), np.array([2.0, 1.0, 3.0, NAN]))
-    assert sums == e.ErrorSums(2, 3.0, 5.0, 17.0)
+    assert sums.parts() == {
+        "pixels": 2,
+        "error": 3.0,
+        "absolute": 5.0,
+        "squared": 17.0,
+        "forecast": 6.0,
+        "observed": 3.0,
+        "forecast_squared": 26.0,
+        "observed_squared": 5.0,
+        "product": 7.0,
+    }
     assert e.mean_error(sums) == 1.5
     assert e.mean_absolute_error(sums) == 2.5
     assert e.root_mean_square_error(sums) == pytest.approx(8.5**0.5)

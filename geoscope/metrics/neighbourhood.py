@@ -1,0 +1,138 @@
+"""Scores that forgive a small displacement: fractions skill score and tolerant (neighbourhood) CSI.
+
+Windows are squares; outside the field and where data are missing there is no event, in both fields alike.
+Sums are whole numbers (window counts, not fractions), so they merge exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geoscope.metrics.contingency import events
+from geoscope.metrics.pooling import checked_sizes
+from geoscope.metrics.sums import Sums, ratio
+
+
+@dataclass(frozen=True, eq=False)
+class FractionSums(Sums):
+    """Sums over pixels of squared and multiplied event counts in windows, int64 (scale, threshold)."""
+
+    forecast_squared: np.ndarray
+    observed_squared: np.ndarray
+    product: np.ndarray
+
+
+def window_table(is_event: np.ndarray) -> np.ndarray:
+    """Summed-area table (H + 1, W + 1) of a boolean field, from which any window is counted in four look-ups."""
+    table = np.zeros((is_event.shape[0] + 1, is_event.shape[1] + 1), np.int32)
+    np.cumsum(is_event, axis=0, dtype=np.int32, out=table[1:, 1:])
+    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+    return table
+
+
+def window_counts(table: np.ndarray, size: int) -> np.ndarray:
+    """Events in the window of ``size`` x ``size`` pixels around each pixel, (H, W) int32, nothing outside.
+
+    An even window reaches one pixel further to the north and west.
+    """
+    for axis in (0, 1):
+        length = table.shape[axis] - 1
+        first = np.arange(length) - size // 2
+        last = np.minimum(first + size, length)
+        first = np.maximum(first, 0)
+        table = np.take(table, last, axis) - np.take(table, first, axis)
+    return table
+
+
+def sum_fractions(
+    forecast: Any, observed: Any, thresholds: Sequence[float] | np.ndarray, scales: Sequence[int]
+) -> FractionSums:
+    """Sums (scale, threshold) for the fractions skill score of one frame (H, W); scales in pixels, rising.
+
+    Raises:
+        ConfigError: scales or thresholds that cannot be used.
+        ShapeError: the two arrays differ in shape.
+    """
+    sizes = checked_sizes("scales", scales)
+    rows: list[list[tuple[int, int, int]]] = []
+    for forecast_yes, observed_yes in events(forecast, observed, thresholds):
+        tables = window_table(forecast_yes), window_table(observed_yes)
+        rows.append([_products(*(window_counts(table, size) for table in tables)) for size in sizes])
+    forecast_squared, observed_squared, product = np.array(rows, np.int64).transpose(2, 1, 0)
+    return FractionSums(forecast_squared, observed_squared, product)
+
+
+def _products(forecast: np.ndarray, observed: np.ndarray) -> tuple[int, int, int]:
+    f, o = forecast.ravel().astype(np.float64), observed.ravel().astype(np.float64)
+    return int(f @ f), int(o @ o), int(f @ o)  # whole numbers far below 2**53: exact
+
+
+def fractions_skill_score(sums: FractionSums) -> np.ndarray:
+    """1 - squared difference of window fractions over its largest possible value, in [0, 1].
+
+    1 is perfect at that scale, NaN where neither field has an event. Source: Roberts and Lean 2008, with windows
+    cut at the edges counted as dry outside (as in pysteps). A scale is called useful from
+    0.5 + half the observed share of events.
+    """
+    return ratio(2 * sums.product, sums.forecast_squared + sums.observed_squared)
+
+
+@dataclass(frozen=True, eq=False)
+class TolerantCounts(Sums):
+    """Events that found a partner within the tolerance and those that did not, int64 (tolerance, threshold)."""
+
+    observed_hits: np.ndarray
+    misses: np.ndarray
+    forecast_hits: np.ndarray
+    false_alarms: np.ndarray
+
+
+def count_tolerant(
+    forecast: Any, observed: Any, thresholds: Sequence[float] | np.ndarray, tolerances: Sequence[int]
+) -> TolerantCounts:
+    """Counts (tolerance, threshold) of one frame (H, W); a tolerance of r pixels is a window of 2 r + 1.
+
+    An observed event is a hit when any event was forecast in the window around it, a forecast event a false
+    alarm when none was seen in the window around it. Tolerance 0 gives the plain counts.
+
+    Raises:
+        ConfigError: tolerances or thresholds that cannot be used.
+        ShapeError: the two arrays differ in shape.
+    """
+    reaches = checked_sizes("tolerances", tolerances, smallest=0)
+    rows: list[list[tuple[int, int, int, int]]] = []
+    for forecast_yes, observed_yes in events(forecast, observed, thresholds):
+        tables = window_table(forecast_yes), window_table(observed_yes)
+        row: list[tuple[int, int, int, int]] = []
+        for reach in reaches:
+            near_forecast, near_observed = (window_counts(table, 2 * reach + 1) > 0 for table in tables)
+            row.append(
+                (
+                    int(np.count_nonzero(observed_yes & near_forecast)),
+                    int(np.count_nonzero(observed_yes & ~near_forecast)),
+                    int(np.count_nonzero(forecast_yes & near_observed)),
+                    int(np.count_nonzero(forecast_yes & ~near_observed)),
+                )
+            )
+        rows.append(row)
+    return TolerantCounts(*np.array(rows, np.int64).transpose(2, 1, 0))
+
+
+def tolerant_critical_success_index(counts: TolerantCounts) -> np.ndarray:
+    """Observed hits over observed hits, misses and false alarms, in [0, 1]; NaN without events.
+
+    Source: the neighbourhood contingency table of Clark, Gallus and Weisman 2010, with square windows.
+    """
+    return ratio(counts.observed_hits, counts.observed_hits + counts.misses + counts.false_alarms)
+
+
+def tolerant_probability_of_detection(counts: TolerantCounts) -> np.ndarray:
+    """Share of observed events with a forecast event within the tolerance; NaN when none was seen."""
+    return ratio(counts.observed_hits, counts.observed_hits + counts.misses)
+
+
+def tolerant_success_ratio(counts: TolerantCounts) -> np.ndarray:
+    """Share of forecast events with an observed event within the tolerance; NaN when none was forecast."""
+    return ratio(counts.forecast_hits, counts.forecast_hits + counts.false_alarms)
