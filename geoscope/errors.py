@@ -35,3 +35,7 @@ class MissingExtraError(GeoscopeError, ImportError):
 
 class Cancelled(GeoscopeError):
     """The user asked to stop; nothing was written."""
+
+
+class TrainingError(GeoscopeError, RuntimeError):
+    """A training run cannot go on: says at which step, why, what was saved and what to do."""

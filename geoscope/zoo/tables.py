@@ -1,8 +1,10 @@
 """From TOML tables to frozen dataclasses: an unknown key or a value of the wrong kind is an error."""
 
+import difflib
 import types
+from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from geoscope.errors import ConfigError
 
@@ -23,11 +25,18 @@ def build(cls: type[T], table: Any, where: str) -> T:
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; there are {', '.join(known)}")
+            raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, known)}")
     for name, field in known.items():
         if name not in table and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{where}: key {name!r} is missing")
     return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()})
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """What to write instead of ``key``: the most similar of ``known``, and all of them."""
+    names = list(known)
+    similar = difflib.get_close_matches(key, names, n=1)
+    return f"{f'did you mean {similar[0]!r}? ' if similar else ''}there are {', '.join(names)}"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -37,8 +46,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(hint, value, where)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         return _convert_array(get_args(hint), value, where)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(
+                f"{where}: expected one of {', '.join(map(repr, get_args(hint)))}, got {value!r}"
+            )
+        return value
+    if get_origin(hint) is dict and isinstance(value, dict):
+        return {key: _convert(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
     if get_origin(hint) is dict:
         hint = dict
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

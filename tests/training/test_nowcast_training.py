@@ -8,8 +8,9 @@ import torch
 
 from geoscope.errors import ConfigError, DataError
 from geoscope.models.nowcaster.checkpoints import read_nowcaster
+from geoscope.training import recipe as recipes
 from geoscope.training.calibration import ReliabilityCounts, best_limits
-from geoscope.training.nowcast import TrainingConfig, exceedance_loss, learning_rate, read_training_events
+from geoscope.training.nowcast import NowcasterRecipe, exceedance_loss, read_training_events
 from geoscope.training.tasks import TASKS
 
 
@@ -54,15 +55,8 @@ def test_the_loss_by_hand():
     assert exceedance_loss(logits, unknown, thresholds, everything).item() == 0.0
 
 
-def test_the_rate_warms_up_and_falls_by_steps_or_minutes():
-    config = TrainingConfig(events="x", learning_rate=1.0, warmup=10, steps=100, minutes=1)
-    assert learning_rate(0, config, 0.0) == pytest.approx(0.1)
-    assert learning_rate(50, config, 0.0) == pytest.approx(0.51)
-    assert learning_rate(50, config, 60.0) == pytest.approx(0.02)
-
-
 def test_held_out_events_are_not_read(recipe):
-    config = TrainingConfig.from_toml(recipe)
+    _, config = recipes.split(recipes.read(recipe), NowcasterRecipe, "run.toml")
     assert [event.name for event in read_training_events(config, recipe.parent)] == ["storm_a"]
 
 
@@ -83,11 +77,11 @@ def test_a_run_writes_weights_stops_and_goes_on(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("steps = 3", ConfigError, "events is missing"),
-        ('events = "x"\nstepz = 3', ConfigError, "unknown keys.*stepz"),
-        ('events = "x"\n[windows]\nsise = 3', ConfigError, "unknown keys.*sise"),
+        ("steps = 3", ConfigError, "'events' is missing"),
+        ('events = "x"\nstepz = 3', ConfigError, "unknown key 'stepz'; did you mean 'steps'"),
+        ('events = "x"\n[windows]\nsise = 3', ConfigError, "unknown key 'sise'; did you mean 'size'"),
         ("events = ", ConfigError, "not a readable TOML"),
-        ('events = "nowhere"', DataError, "is not a folder"),
+        ('steps = 3\nevents = "nowhere"', DataError, "is not a folder"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused(tmp_path, text, error, message):

@@ -158,7 +158,7 @@ def test_a_baseline_needs_no_weights(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("title", "tittle"), "one.toml: unknown key 'tittle'; there are name, title"),
+        (("title", "tittle"), "one.toml: unknown key 'tittle'; did you mean 'title'"),
         (('title = "One"', ""), "one.toml: key 'title' is missing"),
         (('"One"', "1"), "one.toml: title: expected text, got int 1"),
         (('"One"', "true"), "one.toml: title: expected text, got bool True"),
