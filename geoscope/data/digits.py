@@ -58,7 +58,7 @@ def load_digits(folder: str | Path | None = None) -> Digits:
         DataError: the folder holds no such file, or the file is damaged.
     """
     if folder is None:
-        return Digits(draw_glyphs(_GLYPHS, seed=0), "digit-like glyphs drawn by geoscope, not MNIST")
+        return Digits(_drawn(), "digit-like glyphs drawn by geoscope, not MNIST")
     folder = Path(folder)
     for name in _NAMES:
         for path in (folder / name, folder / f"{name}.gz"):
@@ -120,6 +120,13 @@ def _strokes() -> list[list[list[tuple[float, float]]]]:
         [_arc(0.5, 0.25, 0.28, 0.25, 0, 360), _arc(0.5, 0.75, 0.34, 0.25, 0, 360)],
         [[*_arc(0.48, 0.3, 0.31, 0.3, 0, 360), (0.79, 0.3), (0.66, 1.0)]],
     ]
+
+
+@lru_cache(maxsize=1)
+def _drawn() -> np.ndarray:
+    glyphs = draw_glyphs(_GLYPHS, seed=0)
+    glyphs.setflags(write=False)
+    return glyphs
 
 
 def draw_glyphs(count: int, seed: int) -> np.ndarray:

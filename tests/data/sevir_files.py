@@ -7,10 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-COLUMNS = (
-    "id,file_name,file_index,img_type,time_utc,minute_offsets,episode_id,event_id,event_type,llcrnrlat,llcrnrlon,"
-    "urcrnrlat,urcrnrlon,proj,size_x,size_y,height_m,width_m,data_min,data_max,pct_missing"
-).split(",")
+COLUMNS = [
+    *("id", "file_name", "file_index", "img_type", "time_utc", "minute_offsets"),
+    *("episode_id", "event_id", "event_type", "llcrnrlat", "llcrnrlon", "urcrnrlat", "urcrnrlon", "proj"),
+    *("size_x", "size_y", "height_m", "width_m", "data_min", "data_max", "pct_missing"),
+]
 PROJECTION = "+proj=laea +lat_0=38 +lon_0=-98 +units=m +a=6370997.0 +ellps=sphere"
 
 
