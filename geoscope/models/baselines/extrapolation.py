@@ -4,16 +4,38 @@ The motion is `geoscope.nn.motion.estimate_motion`, the transport the backward s
 `geoscope.nn.advection` (Germann and Zawadzki 2002), as in the classical nowcasting systems.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from geoscope.nn.advection import advect, backward_positions
 from geoscope.nn.motion import estimate_motion, log_rain
 from geoscope.zoo.cards import ModelCard
 
 HISTORY_MINUTES = 30.0  # older motion misleads more than it steadies
+
+
+def frames_for_motion(interval_minutes: float, available: int) -> int:
+    """How many of the last frames tell the motion: half an hour of them, at least three, as far as there are."""
+    return min(available, max(3, 1 + round(HISTORY_MINUTES / interval_minutes)))
+
+
+@torch.no_grad()
+def extrapolate(rain: Tensor, leads: Sequence[float]) -> Iterator[Tensor]:
+    """The last of the frames ``rain`` (B, T, H, W) carried to each of ``leads``: one (B, H, W) field for each.
+
+    Every sequence of the batch has a motion of its own, from all T frames; rain is in mm/h with NaN = no data, leads
+    are in frames, rise and need not be whole. What flows in from outside or from missing pixels is NaN. The result
+    stays on the device of ``rain``.
+    """
+    motion = estimate_motion(
+        log_rain(rain)
+    )  # masking missing pixels here measured no better than reading them as dry
+    last = rain[:, -1:]
+    for positions in backward_positions(motion, leads):
+        yield advect(last, positions)[:, 0]
 
 
 class Extrapolation:
@@ -25,7 +47,6 @@ class Extrapolation:
         self.card = card
         self.device = torch.device(device)
 
-    @torch.no_grad()
     def forecast(
         self,
         past: np.ndarray,
@@ -36,13 +57,11 @@ class Extrapolation:
         progress: Callable[[str, float], None],
     ) -> np.ndarray:
         """Rain (lead_steps, H, W) from ``past`` (T, H, W); what flows in from outside is NaN."""
-        frames = torch.as_tensor(past, dtype=torch.float32, device=self.device)
-        count = min(len(frames), max(3, 1 + round(HISTORY_MINUTES / interval_minutes)))
+        count = frames_for_motion(interval_minutes, len(past))
+        frames = torch.as_tensor(past[-count:], dtype=torch.float32, device=self.device)
         progress("motion", 0.0)
-        motion = estimate_motion(log_rain(frames[-count:])[None])
         result = np.empty((lead_steps, *past.shape[1:]), dtype=np.float32)
-        last = frames[-1][None, None]
-        for index, positions in enumerate(backward_positions(motion, range(1, lead_steps + 1))):
+        for index, field in enumerate(extrapolate(frames[None], range(1, lead_steps + 1))):
             progress("extrapolation", (index + 1) / lead_steps)
-            result[index] = advect(last, positions)[0, 0].cpu().numpy()
+            result[index] = field[0].cpu().numpy()
         return result

@@ -149,11 +149,14 @@ def motion_of(decibel: np.ndarray) -> np.ndarray:
 
 
 def carry_missing(forecast: np.ndarray, last: np.ndarray, velocity: np.ndarray) -> np.ndarray:
-    """``forecast`` (..., L, H, W) with NaN where the air comes from pixels that are NaN in ``last`` (H, W)."""
+    """``forecast`` (..., L, H, W) with NaN where all air comes from pixels that are NaN in ``last`` (H, W).
+
+    At the rim, where only some of it does, the forecast stands: missing pixels count as dry in it.
+    """
     from pysteps.extrapolation.semilagrangian import extrapolate
 
     missing = np.isnan(last)
     if not missing.any():
         return forecast
     carried = extrapolate(missing.astype(np.float64), velocity, forecast.shape[-3], outval=1.0)
-    return np.where(carried > 0.5, np.nan, forecast)
+    return np.where(carried > 1.0 - 1e-6, np.nan, forecast)
