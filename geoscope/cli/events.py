@@ -17,14 +17,21 @@ def open_event(event: str, variable: str | None = None, fill_gaps: str | None = 
         DataError: nothing of that name, or the files cannot be read.
         ConfigError: an unknown ``fill_gaps``.
     """
-    names = [info.name for info in gs.list_samples()]
-    if event in names:
+    if event in [info.name for info in gs.list_samples()]:
         return gs.sample(event)
-    if not event or (not set(event) & set("/\\.*?[#~") and not Path(event).exists()):
-        raise DataError(
-            f"EVENT {event!r} is neither a sample ({', '.join(names)}) nor a file, folder or glob here"
-        )
+    refuse_a_bare_word(event)
     return gs.open_radar(event, variable, fill_gaps=fill_gaps)
+
+
+def refuse_a_bare_word(event: str) -> None:
+    """Refuse a word that looks like no path and is none: a sample's name with a slip of the pen, most often.
+
+    Raises:
+        DataError: it names nothing.
+    """
+    if not event or (not set(event) & set("/\\.*?[#~") and not Path(event).exists()):
+        names = ", ".join(info.name for info in gs.list_samples())
+        raise DataError(f"EVENT {event!r} is neither a sample ({names}) nor a file, folder or glob here")
 
 
 def open_forecast(path: Path) -> "xr.DataArray":

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from geoscope.cli import archive
 from geoscope.cli.events import open_event
 from geoscope.cli.outputs import Overwrite, check_output
 from geoscope.cli.shell import progress_bar
@@ -39,11 +40,33 @@ def nowcast(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
+    every: archive.Every = None,
+    start: archive.Start = None,
+    end: archive.End = None,
+    verify: archive.VerifyEach = False,
+    dask: archive.Dask = None,
+    workers: archive.Workers = None,
+    host: archive.Host = None,
+    threads: archive.Threads = None,
+    history: archive.History = None,
 ) -> None:
     """Forecast the next hours of EVENT and write them to a file.
 
-    The file carries a run card: model, hash of its weights, input, versions and time.
+    The file carries a run card: model, hash of its weights, input, versions and time. With --every, EVENT is an
+    archive of any length and every issue time in it is forecast.
     """
+    if every is not None:
+        archive.forecast_archive(
+            event, out, every=every, dask=dask, workers=workers, host=host, variable=variable,
+            fill_gaps=fill_gaps, overwrite=overwrite, single={"issue-time": issue_time},
+            model=model, lead_steps=lead_steps, start=start, end=end, verify=verify, threads=threads,
+            history=history, device=device,
+        )  # fmt: skip
+        return
+    archive.refuse_without_every(
+        start=start, end=end, verify=verify, dask=dask, workers=workers, host=host, threads=threads,
+        history=history,
+    )  # fmt: skip
     import geoscope as gs
     from geoscope.viz.export import DATA_SUFFIXES, PICTURE_SUFFIXES, save
 
