@@ -10,6 +10,7 @@ import geoscope
 from geoscope.cli.fetch import fetch
 from geoscope.cli.listing import models, samples
 from geoscope.cli.nowcast import nowcast
+from geoscope.cli.prepare import prepare
 from geoscope.cli.serve import serve
 from geoscope.cli.shell import OneLineErrors
 from geoscope.cli.train import train
@@ -48,6 +49,7 @@ app.command(epilog="Example: geoscope models earthformer-nowcast")(models)
 app.command(epilog="Example: geoscope samples")(samples)
 app.command(epilog="Example: geoscope fetch earthformer-sevir")(fetch)
 app.command(epilog="Example: geoscope train nowcast --config my-radar.toml --out runs/mine")(train)
+app.add_typer(prepare, name="prepare")
 app.command(epilog="Example: geoscope serve nowcast --port 5006")(serve)
 
 

@@ -110,6 +110,13 @@ class SevirWindows:
             )
         self.windows_per_event = 1 + spare // stride
 
+    @classmethod
+    def low_resolution(
+        cls, root: str | Path, split: Split = "train", *, rescale: Rescale = "01"
+    ) -> "SevirWindows":
+        """Windows of SEVIR-LR, 7 + 6 frames of 10 minutes every 6, from a folder of `geoscope prepare sevir-lr`."""
+        return cls(root, split, in_frames=7, out_frames=6, stride=6, rescale=rescale)
+
     def __len__(self) -> int:
         return len(self.events) * self.windows_per_event
 
