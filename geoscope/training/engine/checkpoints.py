@@ -7,6 +7,7 @@ disk and renamed, so at every moment at least one of the two is whole.
 import logging
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,20 @@ def load(folder: Path) -> dict[str, Any] | None:
 def read(path: Path) -> dict[str, Any] | str:
     """The state in ``path``, or why it cannot be read."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the check sums
+            damaged = archive.testzip()
+        if damaged is not None:
+            return f"damaged in {damaged}"
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         return (str(error).splitlines() or [type(error).__name__])[0][:80]
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         return "not a checkpoint of this version of geoscope"
