@@ -50,7 +50,7 @@ def check_picture(page: NowcastPage, index: int) -> None:
     field = page.desk.field
     frame = map_frames(page.desk, index)["observed"]
     picture = np.asarray(page.board.maps._pictures["observed"].data["image"][0])
-    scale = page.board._field_scales()[0]
+    scale = page.board.scale_of("rain")
     expected = field.table.apply(scale.classify(frame.values))
     inside = ~field.table.outside & (expected > 1)
     assert (picture[inside] == expected[inside]).all(), (

@@ -143,7 +143,10 @@ class JobRunner:
                 if job is None:
                     self._is_working = False
                     return
-            self._run(job)
+            try:
+                self._run(job)
+            except Exception:  # a page that cannot be told any more must not stop the jobs after this one
+                log.debug("a job's page could not be told", exc_info=True)
 
     def _run(self, job: Job) -> None:
         report = _Reporter(job, self._send)

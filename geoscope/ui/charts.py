@@ -10,21 +10,26 @@ from typing import Any
 
 import numpy as np
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, MultiLine, Scatter, Span
+from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, MultiLine, Range1d, Scatter, Span
 from bokeh.plotting import figure
 
 from geoscope.ui.painting import Painter, painted
 
 # Colour-blind safe (Okabe and Ito 2008), dark enough for both themes.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999")
-ROLE_COLOURS = {
-    "observed": "#5f8fc4",
-    "forecast": "#d98324",
-    "persistence": "#8a929c",
-    "extrapolation": "#009e73",
-}
+COLOURS = ("#d9771c", "#1f7fc4", "#009e73", "#b8588f", "#8d7200", "#56b4e9", "#6f5bd0")
 DASHES = ("solid", "dashed", "dotted", "dotdash")
 _STROKES = {"solid": "", "dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3"}
+
+OBSERVED_LOOK = {"colour": "#8a929c", "dash": "dashed"}
+
+
+def model_look(number: int) -> dict[str, str]:
+    """Colour and dash of the lines of a model, by its place: A is 0, B is 1, the others follow."""
+    return {
+        "colour": COLOURS[number % len(COLOURS)],
+        "dash": DASHES[min(number // len(COLOURS), len(DASHES) - 1)],
+    }
+
 
 LEGEND_CSS = """
 .keys { display: flex; flex-wrap: wrap; gap: 2px 16px; font: 12px/18px Roboto, sans-serif; padding: 2px 0;
@@ -34,18 +39,34 @@ LEGEND_CSS = """
 
 
 class LineChart(Painter):
-    """Lines over time or lead. `figure` is the plot; `draw` replaces what it shows.
+    """Lines over time, lead or scale. `figure` is the plot; `draw` replaces what it shows.
+
+    An axis fits what is drawn, unless it has a span, which then stays whatever is drawn.
 
     The figure stays on the page when it is empty: one that comes and goes, or is put away with `visible`, breaks
     Bokeh's layout when the page is resized before it was first drawn.
     """
 
-    def __init__(self, y_label: str, x_label: str = "", *, is_time: bool = False) -> None:
+    def __init__(
+        self,
+        y_label: str,
+        x_label: str = "",
+        *,
+        is_time: bool = False,
+        is_log_x: bool = False,
+        is_log_y: bool = False,
+        x_span: tuple[float, float] | None = None,
+        y_span: tuple[float, float] | None = None,
+        height: int = 260,
+    ) -> None:
         super().__init__()
+        spans = {"x_range": x_span, "y_range": y_span}
         self.figure = figure(
-            height=260,
+            **{name: Range1d(*span) for name, span in spans.items() if span is not None},
+            height=height,
             sizing_mode="stretch_width",
-            x_axis_type="datetime" if is_time else "linear",
+            x_axis_type="datetime" if is_time else "log" if is_log_x else "linear",
+            y_axis_type="log" if is_log_y else "linear",
             y_axis_label=y_label,
             x_axis_label=x_label,
             toolbar_location=None,
@@ -95,6 +116,11 @@ class LineChart(Painter):
             )
             self.figure.add_layout(span)
         span.location = x
+
+    @painted
+    def span_x(self, start: float, end: float) -> None:
+        """Move the lower axis of a chart that was made with an ``x_span``."""
+        self.figure.x_range.update(start=start, end=end)
 
     @painted
     def label_y(self, text: str) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import panel_material_ui as pmui
+import xarray as xr
 
 from geoscope.inference.jobs import JobRunner, Progress
 from geoscope.ui.exports import FORMATS, Maker, clean_stem, make_file, make_series_file, needs
 from geoscope.ui.nowcast_desk import NowcastDesk, in_one_line
+from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.panes import Problem, html_pane, set_html
 from geoscope.ui.point_tab import PointTab
@@ -21,12 +23,7 @@ _CSS = """
 :host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
 p { margin: 4px 0; max-width: 76ch; }
 """
-WHAT = {
-    "Forecast": "forecast",
-    "Persistence": "persistence",
-    "Extrapolation": "extrapolation",
-    "Observed": "observed",
-}
+OBSERVED = "Observed"
 
 
 class ExportTab:
@@ -44,7 +41,7 @@ class ExportTab:
         self._folder = Path(tempfile.mkdtemp(prefix="geoscope-export-"))
         self._runner = JobRunner(notify)
         self._what = pmui.Select(
-            label="Field", options=WHAT, value="forecast", size="small", width=180, margin=8
+            label="Field", options=[OBSERVED], value=OBSERVED, size="small", width=260, margin=8
         )
         self._kind = pmui.Select(
             label="Format", options=FORMATS, value="nc", size="small", width=280, margin=8
@@ -71,8 +68,10 @@ class ExportTab:
         )
         for widget in (self._what, self._kind):
             widget.param.watch(lambda *events: self._start_over(), "value")
-        desk.param.watch(lambda *events: self._start_over(), ["run", "field"])
-        state.param.watch(lambda *events: self._start_over(), ["point", "area"])
+        desk.param.watch(lambda *events: self._start_over(), ["run", "runs", "field"])
+        state.param.watch(
+            lambda *events: self._start_over(), ["point", "area", "threshold", "shows_truth", "issue_index"]
+        )
         self._start_over()
 
     def close(self) -> None:
@@ -80,7 +79,27 @@ class ExportTab:
         self._runner.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def fields(self) -> dict[str, xr.DataArray]:
+        """What there is to give, by the words on the page: forecasts, chances at the threshold, the observation."""
+        desk, state, threshold = self.desk, self.state, self.state.threshold
+        every = {title_of(name): run.forecast for name, run in desk.loaded.items()}
+        for name, run in desk.loaded.items():
+            chance = run.chance_of(threshold)
+            if chance is not None:
+                every[f"{title_of(name)}, probability ≥ {threshold:g}"] = _in_per_cent(chance, threshold)
+        if desk.field is not None:
+            last = desk.field.frames if state.shows_truth else state.issue_index + 1
+            every[OBSERVED] = desk.field.rain.isel(time=slice(0, last))
+        return every
+
+    def _offer_fields(self) -> None:
+        names = list(self.fields()) or [OBSERVED]
+        if self._what.options != names:
+            value = self._what.value if self._what.value in names else names[0]
+            self._what.param.update(options=names, value=value)
+
     def _start_over(self) -> None:
+        self._offer_fields()
         self._runner.cancel()
         self._what.disabled = self._kind.value == "csv"
         self._give.param.update(disabled=True, file=None, label="Download")
@@ -119,18 +138,13 @@ class ExportTab:
             return lambda progress: make_series_file(content, folder / f"{self._stem('series')}.csv", about)
         if run is None or field is None:
             return None
-        what = self._what.value
-        fields = {"forecast": run.forecast, **run.baselines}
-        if what == "observed":
-            last = field.frames if self.state.shows_truth else self.state.issue_index + 1
-            content = field.rain.isel(time=slice(0, last))
-            frame = min(self.state.frame_index, last - 1)
-        elif what in fields:
-            content = fields[what]
-            frame = int(np.clip(self.state.frame_index - run.request.issue_index - 1, 0, len(content) - 1))
-        else:
+        what, fields = self._what.value, self.fields()
+        if what not in fields:
             self._problem.show(f"This run has no {what}: choose another field.", "warning")
             return None
+        content = fields[what]
+        frame = int(np.searchsorted(content["time"].values, field.time_at(self.state.frame_index)))
+        frame = min(frame, len(content) - 1)
         look = {"kind": self.state.scale, "theme": self.theme()}
         look |= {"frame": frame} if kind == "png" else {"frames_per_second": float(self.state.speed)}
         target = folder / f"{self._stem(what)}.{kind}"
@@ -140,8 +154,9 @@ class ExportTab:
         field, run = self.desk.field, self.desk.run
         issue = field.time_at(run.request.issue_index if run is not None else self.state.issue_index)
         stamp = str(issue)[:16].replace(":", "").replace("-", "")
-        name = what if what != "forecast" or run is None else run.request.model
-        return clean_stem(f"{field.source.partition(':')[2][:60]}-{name}-{stamp}Z")
+        return clean_stem(
+            f"{field.source.partition(':')[2][:60]}-{what}-{stamp}Z".lower().replace("≥", "from")
+        )
 
     def _tell(self, progress: Progress) -> None:
         set_html(
@@ -161,3 +176,11 @@ class ExportTab:
         self._make.loading = False
         self._problem.show(in_one_line(fault))
         set_html(self._text, "")
+
+
+def _in_per_cent(chance: xr.DataArray, threshold: float) -> xr.DataArray:
+    """Chances (lead, y, x) in [0, 1] as a field in per cent that every writer takes."""
+    units = chance["threshold"].attrs.get("units", "mm/h")
+    result = (100.0 * chance.astype(np.float32)).drop_vars("threshold").rename("probability")
+    name = f"probability of {threshold:g} {units} or more"
+    return result.assign_attrs({**chance.attrs, "long_name": name, "units": "%"})

@@ -1,6 +1,7 @@
 """Colour bars and the legend as HTML: sharp at every size, readable by a screen reader, in the colours of the theme."""
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,24 +13,36 @@ CSS = """
 :host { font: 11px/13px Roboto, sans-serif; color: var(--panel-on-background-color); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start; padding: 2px 0; }
 .scale { flex: 1 1 300px; min-width: 0; max-width: 620px; }
-.scale.difference { flex: 1 1 230px; max-width: 420px; }
+.scale.second { flex: 1 1 230px; max-width: 420px; }
 .name { white-space: nowrap; margin-bottom: 2px; }
 .bar { display: flex; height: 12px; border: 1px solid #8888; border-radius: 2px; overflow: hidden; }
 .bar i { flex: 1; }
 .labels { position: relative; height: 13px; }
 .labels span { position: absolute; transform: translateX(-50%); white-space: nowrap; }
+.outcomes .row { display: flex; gap: 12px; white-space: nowrap; }
 .swatches { display: flex; gap: 12px; padding-top: 15px; white-space: nowrap; }
 .swatch i { display: inline-block; width: 16px; height: 12px; margin-right: 4px; vertical-align: -2px;
   border: 1px solid #8888; border-radius: 2px; }
 """
 
 
-def legend_html(scale: ColourScale, difference: ColourScale | None, theme: Theme, land: str) -> str:
-    """The shared bar of the maps, the bar of the difference where it is shown, and the special classes."""
-    bars = _bar(scale, theme, "")
-    if difference is not None:
-        bars += _bar(difference, theme, "difference")
-    return f'<div class="legend">{bars}{_swatches(scale, theme, land)}</div>'
+def legend_html(scales: Sequence[ColourScale], theme: Theme, land: str) -> str:
+    """The bar of the field, after it those of the other layers that are shown, and the special classes."""
+    bars = "".join(
+        _outcomes(scale, theme) if scale.kind == "outcome" else _bar(scale, theme, "second" if number else "")
+        for number, scale in enumerate(scales)
+    )
+    return f'<div class="legend">{bars}{_swatches(scales[0], theme, land)}</div>'
+
+
+def _outcomes(scale: ColourScale, theme: Theme) -> str:
+    """Swatches with words: outcomes have no order that a bar could show."""
+    marks = "".join(
+        f'<span class="swatch"><i style="background:{colour}"></i>{html.escape(name)}</span>'
+        for colour, name in zip(scale.hex_colours(theme), scale.labels(), strict=True)
+    )
+    title = html.escape(scale.title)
+    return f'<div class="outcomes"><div class="name">{title}</div><div class="row">{marks}</div></div>'
 
 
 def _bar(scale: ColourScale, theme: Theme, kind: str) -> str:

@@ -203,7 +203,7 @@ class LinkedMaps(Painter):
     @painted
     def set_palette(self, name: str, scale: ColourScale, theme: Theme) -> None:
         """Colour a map's classes."""
-        palette = browser_palette(scale, theme)
+        palette = list(browser_palette(scale, theme))
         mapper = self._mappers[name]
         if mapper.palette != palette:
             mapper.update(palette=palette, low=-0.5, high=len(palette) - 0.5)

@@ -10,13 +10,14 @@ from geoscope.ui.legend import CSS as LEGEND_CSS
 from geoscope.ui.legend import legend_html
 from geoscope.ui.linked_maps import LinkedMaps
 from geoscope.ui.map_layers import map_layers
+from geoscope.ui.map_tools import MapTools
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, when
-from geoscope.ui.nowcast_state import SCALES, THIRD_MAPS, NowcastState
+from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.panes import hideable
 from geoscope.ui.pictures import Pictures
 from geoscope.viz.basemap import CREDIT, LOOKS
-from geoscope.viz.colours import ColourScale, Theme, scale_for
+from geoscope.viz.colours import OUTCOME, OUTCOMES, ColourScale, Theme, probability_scale, scale_for
 
 DIM = 0.45  # of the opacity, for a frame that stands in for another
 
@@ -35,6 +36,7 @@ _CAPTION = """
   font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 86%, transparent); color: var(--panel-on-surface-color); }
 .caption b { flex: 1 0 100%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.caption .detail { flex: 1 0 100%; }
 .caption span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .caption em { font-style: normal; opacity: .75; }
 """
@@ -64,7 +66,7 @@ class MapBoard:
         self._pictures = Pictures()
         self._frames: dict[str, MapFrame] = {}
         self._cursor: tuple[float, float] | None = None
-        self._scales: dict[str, tuple[ColourScale, ColourScale]] = {}
+        self._scales: dict[tuple[str, ...], ColourScale] = {}
         self.maps = LinkedMaps(MAPS, self._cursor_moved, self._point_chosen, self._area_chosen)
         self._captions = {name: _html(_CAPTION, sizing_mode="stretch_width") for name in MAPS}
         self._notes = {name: _html(_NOTE, sizing_mode="stretch_width") for name in MAPS}
@@ -82,9 +84,14 @@ class MapBoard:
         self._offer = hideable(self._reveal, sizing_mode=None, stylesheets=[_OFFER])
         self._legend = _html(LEGEND_CSS, margin=(2, 8, 0, 8), sizing_mode="stretch_width")
         self._readout = _html(_READOUT, margin=(0, 8), sizing_mode="stretch_width")
-        self.tools = self._make_tools()
+        self.tools = MapTools(state, self.maps)
         self.view = pmui.Column(
-            self.tools, self._make_cells(), self._legend, self._readout, sizing_mode="stretch_width", margin=0
+            self.tools.view,
+            self._make_cells(),
+            self._legend,
+            self._readout,
+            sizing_mode="stretch_width",
+            margin=0,
         )
         self._watch()
         self.set_theme("light")
@@ -122,13 +129,14 @@ class MapBoard:
     def _draw(self, name: str, frame: MapFrame, time: str, lead: str) -> None:
         picture = None
         if frame.values is not None and self.desk.field is not None:
-            scale = self._scale(frame)
+            scale = self.scale_of(frame.layer)
+            self.maps.set_palette(name, scale, self.theme)
             picture = self._pictures.of(frame.values, frame.identity, self.desk.field.table, scale)
         self.maps.show(name, picture, self.state.opacity * (DIM if frame.is_dim else 1.0), frame.is_dim)
         _set(
             self._captions[name],
             f'<div class="caption"><b>{html.escape(frame.title)}</b>'
-            f"<span>{html.escape(time)} <em>{html.escape(lead)}</em></span></div>",
+            f"<span>{html.escape(time)} <em>{html.escape(lead)}</em></span>{_detail(frame)}</div>",
         )
         stale = " stale" if frame.is_dim else ""
         _set(
@@ -136,27 +144,26 @@ class MapBoard:
             f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "",
         )
 
-    def _scale(self, frame: MapFrame) -> ColourScale:
-        return self._field_scales()[1 if frame.is_difference else 0]
-
-    def _field_scales(self) -> tuple[ColourScale, ColourScale]:
-        kind = self.state.scale
-        if kind not in self._scales and self.desk.field is not None:
-            rain = self.desk.field.rain
-            self._scales[kind] = (scale_for(rain, kind), scale_for(rain, "diverging"))
-        return self._scales[kind]
+    def scale_of(self, layer: str) -> ColourScale:
+        """The colour scale of a layer of the open field."""
+        if layer == "outcome":
+            return OUTCOME
+        rain = self.desk.field.rain
+        if layer == "probability":
+            return probability_scale(self.state.threshold, self.desk.field.units)
+        kind = "diverging" if layer == "difference" else self.state.scale
+        if (kind,) not in self._scales:
+            self._scales[kind,] = scale_for(rain, kind)
+        return self._scales[kind,]
 
     def _colour(self) -> None:
+        """Colour the legend; the maps' palettes follow their frames."""
         if self.desk.field is None:
             _set(self._legend, "")
             return
-        scale, difference = self._field_scales()
-        shows_difference = self.state.third_map == "difference"
-        for name in MAPS:
-            is_difference = name == "third" and shows_difference
-            self.maps.set_palette(name, difference if is_difference else scale, self.theme)
-        land = LOOKS[self.theme].land
-        _set(self._legend, legend_html(scale, difference if shows_difference else None, self.theme, land))
+        layers = list(dict.fromkeys(["rain", self.state.layer]))
+        scales = [self.scale_of(layer) for layer in layers]
+        _set(self._legend, legend_html(scales, self.theme, LOOKS[self.theme].land))
 
     def _write_readout(self) -> None:
         field = self.desk.field
@@ -167,7 +174,7 @@ class MapBoard:
         if self._cursor is not None:
             texts = [say_place(field, *self._cursor)]
             pixel = field.table.pixel_at(*self._cursor)
-            names = {"observed": "observed", "forecast": "forecast", "third": self.state.third_map}
+            names = {"observed": "observed", "a": "A", "b": "B"}
             for name, frame in self._frames.items():
                 texts.append(f"{names[name]} {self._say_value(frame, pixel)}")
         credit = f"{field.credit} · {CREDIT}"
@@ -187,8 +194,18 @@ class MapBoard:
         value = float(frame.values[pixel])
         if value != value:
             return "no data"
-        text = f"{value:+.1f}" if frame.is_difference else f"{value:.1f}" if value < 100 else f"{value:.0f}"
         old = " (old)" if frame.is_dim else ""
+        if frame.layer == "outcome":
+            return ("neither", *OUTCOMES)[int(value)] + old
+        if frame.layer == "probability":
+            return f"{value:.0f} %{old}"
+        text = (
+            f"{value:+.1f}"
+            if frame.layer == "difference"
+            else f"{value:.1f}"
+            if value < 100
+            else f"{value:.0f}"
+        )
         return f"{text} {self.desk.field.units}{old}"
 
     def remember_view(self) -> None:
@@ -222,14 +239,28 @@ class MapBoard:
     def _watch(self) -> None:
         state, desk = self.state, self.desk
         desk.param.watch(lambda *events: self._field_changed(), "field")
-        desk.param.watch(lambda *events: self.refresh(), ["run", "is_running"])
+        desk.param.watch(lambda *events: self.refresh(), ["run", "run_b", "is_running", "problems"])
         state.param.watch(
             lambda *events: self.refresh(),
-            ["frame_index", "issue_index", "shows_truth", "opacity", "model", "lead_steps", "device"],
+            [
+                "frame_index",
+                "issue_index",
+                "shows_truth",
+                "opacity",
+                "model",
+                "model_b",
+                "lead_steps",
+                "device",
+                "area",
+            ],
         )
-        state.param.watch(lambda *events: (self._colour(), self.refresh()), ["third_map", "scale"])
+        state.param.watch(lambda *events: self._layer_changed(), ["layer", "scale", "threshold"])
         state.param.watch(lambda event: self.maps.mark_point(event.new), "point")
         state.param.watch(lambda event: self.maps.mark_area(event.new), "area")
+
+    def _layer_changed(self) -> None:
+        self._colour()
+        self.refresh()
 
     def _field_changed(self) -> None:
         field = self.desk.field
@@ -251,70 +282,9 @@ class MapBoard:
             cells.append(pn.Column(*parts, margin=0, stylesheets=[_CELL], css_classes=[f"map-{name}"]))
         return pn.Column(*cells, margin=0, sizing_mode="stretch_width", stylesheets=[_GRID])
 
-    def _make_tools(self) -> pmui.FlexBox:
-        state, maps = self.state, self.maps
-        mode = pmui.RadioButtonGroup(
-            options={"Pan": "pan", "Box": "box", "Polygon": "polygon"},
-            value="pan",
-            size="small",
-            margin=(6, 8, 4, 0),
-        )
-        mode.param.watch(lambda event: maps.set_mode(event.new), "value")
-        third = pmui.Select.from_param(
-            state.param.third_map,
-            options={v: k for k, v in THIRD_MAPS.items()},
-            label="Third map",
-            description="",
-            **_SMALL,
-        )
-        scale = pmui.Select.from_param(
-            state.param.scale,
-            options={v: k for k, v in SCALES.items()},
-            label="Colours",
-            description="",
-            **_SMALL,
-        )
-        opacity = pmui.FloatSlider.from_param(
-            state.param.opacity,
-            label="Opacity",
-            step=0.05,
-            width=120,
-            margin=(0, 8),
-            size="small",
-            description="",
-        )
-        return pmui.FlexBox(
-            mode,
-            _icon("zoom_in", "Zoom in", lambda event: maps.zoom(0.5)),
-            _icon("zoom_out", "Zoom out", lambda event: maps.zoom(2.0)),
-            _icon("fit_screen", "Show the whole field", lambda event: maps.go_to(maps.home)),
-            _icon(
-                "layers_clear",
-                "Remove point and area",
-                lambda event: state.param.update(point=None, area=None),
-            ),
-            pn.Spacer(styles={"flex": "1 1 auto"}, height=1),
-            third,
-            scale,
-            opacity,
-            align_items="center",
-            sizing_mode="stretch_width",
-            margin=(4, 8, 2, 8),
-        )
 
-
-_SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (7, 4, 3, 4)}
-
-
-def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
-    return pmui.IconButton(
-        icon=icon,
-        description=description,
-        on_click=on_click,
-        size="small",
-        margin=(6, 1, 0, 1),
-        color="default",
-    )
+def _detail(frame: MapFrame) -> str:
+    return f'<span class="detail">{html.escape(frame.detail)}</span>' if frame.detail else ""
 
 
 def _html(css: str, **options: Any) -> pn.pane.HTML:

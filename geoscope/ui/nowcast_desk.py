@@ -1,124 +1,22 @@
-"""What follows from the choices on the nowcast page: the open field, the forecast, its baselines, and work under way.
+"""What follows from the choices on the nowcast page: the open field, the forecasts, and work under way.
 
-Nothing here knows a widget. Long work runs in two `JobRunner`s, one that reads files and one that runs models; what
-they find out arrives through `notify`, on the thread that owns the page.
+Nothing here knows a widget. Long work runs in two `JobRunner`s, one that reads files and one that runs models, one
+model after the other; what they find out arrives through `notify`, on the thread that owns the page.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import param
-import xarray as xr
 
 import geoscope as gs
 from geoscope.errors import DataError, GeoscopeError
-from geoscope.inference.jobs import JobRunner, Progress, Report
+from geoscope.inference.jobs import JobRunner, Progress
+from geoscope.ui.nowcast_runs import MODEL_GATE, RUNS, Request, Run, make_run, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, open_sample
 from geoscope.ui.server_files import files_under_root
-
-BASELINES = ("persistence", "extrapolation")
-SHARE_OF_THE_MODEL = 0.8  # of a run's time, the rest goes to the baselines
-KEPT_RUNS = 12
-
-# One model at a time in one process: two would only slow each other down, and need the memory of both.
-MODEL_GATE = threading.BoundedSemaphore(1)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a forecast was asked of; equal requests have equal results. `data` is the field's digest."""
-
-    data: str
-    model: str
-    issue_index: int
-    lead_steps: int
-    device: str
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A forecast with the baselines beside it, each (lead, y, x), by name."""
-
-    request: Request
-    forecast: xr.DataArray
-    baselines: dict[str, xr.DataArray]
-    notes: tuple[str, ...] = ()
-
-
-class _RunCache:
-    """The last runs of this process. A result depends on nothing but its request, so sessions may share it."""
-
-    def __init__(self) -> None:
-        self._runs: OrderedDict[Request, Run] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, request: Request) -> Run | None:
-        with self._lock:
-            if request in self._runs:
-                self._runs.move_to_end(request)
-            return self._runs.get(request)
-
-    def put(self, run: Run) -> None:
-        with self._lock:
-            self._runs[run.request] = run
-            while len(self._runs) > KEPT_RUNS:
-                self._runs.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._runs.clear()
-
-
-RUNS = _RunCache()
-
-
-def nowcast_models() -> list[Any]:
-    """The cards of the models that this machine can run now, learned ones first."""
-    cards = [card for card in gs.list_models(task="nowcast") if card.kind == "baseline" or _has_weights(card)]
-    return sorted(cards, key=lambda card: card.kind == "baseline")
-
-
-def _has_weights(card: Any) -> bool:
-    try:
-        return card.kind == "learned" and card.weights_path() is not None
-    except GeoscopeError:
-        return False
-
-
-def make_run(field: OpenField, request: Request, progress: Report) -> Run:
-    """Forecast with the model and with every baseline; runs in a worker thread.
-
-    A baseline that cannot be had leaves a note and no forecast; a fault of the model itself is raised.
-    """
-    issue_time = field.rain["time"].values[request.issue_index]
-
-    def forecast(model: str, start: float, share: float) -> xr.DataArray:
-        return gs.nowcast(
-            field.rain,
-            model=model,
-            issue_time=issue_time,
-            lead_steps=request.lead_steps,
-            device=request.device,
-            progress=lambda stage, done: progress(f"{model}: {stage}", start + share * done),
-        )
-
-    main = forecast(request.model, 0.0, SHARE_OF_THE_MODEL)
-    baselines, notes = {}, []
-    known = [name for name in BASELINES if name in {card.name for card in gs.list_models(task="nowcast")}]
-    share = (1.0 - SHARE_OF_THE_MODEL) / max(len(known), 1)
-    for number, name in enumerate(known):
-        try:
-            baselines[name] = (
-                main if name == request.model else forecast(name, SHARE_OF_THE_MODEL + number * share, share)
-            )
-        except ValueError as fault:  # DataError, ConfigError, ShapeError: the baseline asks more of the field
-            notes.append(f"no {name}: {fault}")
-    return Run(request, main, baselines, tuple(notes))
 
 
 class NowcastDesk(param.Parameterized):
@@ -128,16 +26,15 @@ class NowcastDesk(param.Parameterized):
     candidate = param.Parameter(
         default=None, doc="an `OpenField` that was read and waits to be used, or None"
     )
-    run = param.Parameter(default=None, doc="the last `Run` of this field, or None")
+    runs = param.Dict(default={}, doc="the last `Run` of each wanted model, by name")
+    run = param.Parameter(default=None, doc="the `Run` that map A shows, or None")
+    run_b = param.Parameter(default=None, doc="the `Run` that map B shows, or None")
     is_loading = param.Boolean(default=False)
     is_running = param.Boolean(default=False)
     progress = param.Parameter(default=None, doc="`Progress` of the run, or None")
     data_problem = param.String(default="", doc="one line that says what to do, or nothing")
     run_problem = param.String(default="")
-    scores = param.Parameter(
-        default=None, doc="scores of the run by model name, the run's own first, or None"
-    )
-    score_problem = param.String(default="")
+    problems = param.Dict(default={}, doc="why a model gave no forecast in the last run, by name")
 
     def __init__(
         self, state: NowcastState, notify: Callable[[Callable[[], None]], Any] | None = None, **params: Any
@@ -146,15 +43,17 @@ class NowcastDesk(param.Parameterized):
         self.state = state
         self._reader = JobRunner(notify)
         self._models = JobRunner(notify, gate=MODEL_GATE)
-        self._scorer = JobRunner(notify)
-        self.param.watch(lambda *events: self.forget_scores(), "run")
-        state.param.watch(lambda *events: self.forget_scores(), ["thresholds", "shows_truth"])
+        self._queue: list[Request] = []
+        self._queued = 0  # how many the queue held when it was filled
+        state.param.watch(
+            lambda *events: self.take_known(),
+            ["model", "model_b", "compared", "issue_index", "lead_steps", "device"],
+        )
 
     def close(self) -> None:
         """Stop all work; for the end of a session."""
         self._reader.close()
         self._models.close()
-        self._scorer.close()
 
     # Data
 
@@ -197,7 +96,8 @@ class NowcastDesk(param.Parameterized):
         if not is_new and 0 < state.issue_index < field.frames:  # from a link
             issue = state.issue_index
         frame = state.frame_index if not is_new and state.frame_index else issue + state.lead_steps
-        self.param.update(candidate=None, data_problem="", run=None, run_problem="")
+        nothing = {"run": None, "run_b": None, "runs": {}, "problems": {}, "run_problem": ""}
+        self.param.update(candidate=None, data_problem="", **nothing)
         with param.parameterized.batch_call_watchers(state), param.parameterized.batch_call_watchers(self):
             if is_new:
                 state.param.update(point=None, area=None, view=None, shows_truth=False, is_playing=False)
@@ -219,94 +119,113 @@ class NowcastDesk(param.Parameterized):
 
     # Runs
 
-    @property
-    def wanted(self) -> Request | None:
-        """What the choices ask for, or None without data."""
+    def wanted(self, model: str) -> Request | None:
+        """What the choices ask of a model now; None without data."""
         state = self.state
         if self.field is None:
             return None
-        return Request(self.field.digest, state.model, state.issue_index, state.lead_steps, state.device)
+        return Request(self.field.digest, model, state.issue_index, state.lead_steps, state.device)
+
+    def is_old(self, run: Run | None) -> bool:
+        """Whether a run is not what the choices ask for: another model, issue time, lead or device."""
+        if run is None:
+            return False
+        return run.model not in self.state.models or run.request != self.wanted(run.model)
 
     @property
     def is_stale(self) -> bool:
-        """Whether the forecast on the page is not the one that the choices ask for."""
-        return self.run is not None and self.run.request != self.wanted
+        """Whether map A or B shows another forecast than the choices ask for, or map B none yet beside one on A."""
+        wanted = (self.wanted(self.state.model), self.wanted(self.state.model_b))
+        shown = tuple(run.request if run is not None else None for run in (self.run, self.run_b))
+        given_up = self.run_b is None and self.state.model_b in self.problems
+        return self.run is not None and (shown[0] != wanted[0] or (shown[1] != wanted[1] and not given_up))
+
+    @property
+    def loaded(self) -> dict[str, Run]:
+        """The forecasts of one issue time, that of map A: A first, then B, then the others, by name."""
+        if self.run is None:
+            return {}
+        beside = {name: self.runs[name] for name in self.state.models if name in self.runs}
+        every = {self.run.model: self.run, **beside}
+        return {name: run for name, run in every.items() if run.request.is_beside(self.run.request)}
 
     def start(self) -> None:
-        """Run what the choices ask for; the run before it is cancelled, and a known result comes at once."""
-        field, wanted = self.field, self.wanted
-        if field is None or wanted is None:
+        """Run what the choices ask for, model by model; the work before is cancelled, known results come at once."""
+        if self.field is None:
             self.run_problem = "There is no data yet: choose a sample, a path or a file under step 1."
             return
-        if self.take_known():
-            return
-        self.param.update(is_running=True, run_problem="", progress=Progress("starting", 0.0))
-        self._models.submit(
-            lambda progress: make_run(field, wanted, progress),
-            on_progress=lambda progress: self.param.update(progress=progress),
-            on_done=self._run_done,
-            on_failed=self._run_failed,
-            on_cancelled=lambda: None,
-        )
+        self.cancel()
+        self.param.update(run_problem="", problems={})
+        self.take_known()
+        wanted = [self.wanted(name) for name in self.state.models]
+        self._queue = [one for one in wanted if one is not None and RUNS.get(one) is None]
+        self._queued = len(self._queue)
+        self._next()
 
     def take_known(self) -> bool:
-        """Show the wanted forecast if it was made before; whether it was."""
-        known = RUNS.get(self.wanted) if self.wanted is not None else None
-        if known is not None:
-            self._models.cancel()
-            self.param.update(is_running=False, progress=None, run_problem="", run=known)
-        return known is not None
+        """Show the wanted forecasts that were made before; whether all of them were."""
+        wanted = [request for name in self.state.models if (request := self.wanted(name)) is not None]
+        known = [run for request in wanted if (run := RUNS.get(request)) is not None]
+        self._keep(*known)
+        return len(known) == len(wanted) > 0
 
     def cancel(self) -> None:
-        """Give up the run, at once; the forecast before it stays."""
+        """Give up the work, at once; the forecasts that are there stay."""
+        self._queue = []
         self._models.cancel()
         self.param.update(is_running=False, progress=None)
+
+    def _next(self) -> None:
+        """Run the next model of the queue, or end."""
+        if not self._queue:
+            self.param.update(is_running=False, progress=None)
+            return
+        field, request = self.field, self._queue[0]
+        before, title = self._queued - len(self._queue), title_of(request.model)
+        self.param.update(
+            is_running=True, progress=Progress(f"{title}: starting", before / max(self._queued, 1))
+        )
+
+        def tell(progress: Progress) -> None:
+            count = f"{before + 1} of {self._queued} · " if self._queued > 1 else ""
+            share = (before + progress.fraction) / max(self._queued, 1)
+            self.progress = Progress(f"{count}{title}: {progress.stage}", share, progress.remaining_seconds)
+
+        self._models.submit(
+            lambda progress: make_run(field, request, progress),
+            on_progress=tell,
+            on_done=self._run_done,
+            on_failed=lambda fault: self._run_failed(request, fault),
+            on_cancelled=lambda: None,
+        )
 
     def _run_done(self, run: Run) -> None:
         RUNS.put(run)
         if self.field is not None and run.request.data == self.field.digest:
-            self.param.update(is_running=False, progress=None, run=run)
+            self._keep(run)
+            self._queue = self._queue[1:]
+            self._next()
 
-    def _run_failed(self, fault: Exception) -> None:
-        self.param.update(is_running=False, progress=None, run_problem=in_one_line(fault))
+    def _run_failed(self, request: Request, fault: Exception) -> None:
+        text, state = in_one_line(fault), self.state
+        self.problems = {**self.problems, request.model: text}
+        slots = [slot for slot, name in (("A", state.model), ("B", state.model_b)) if name == request.model]
+        if slots:
+            before = f"{self.run_problem} " if self.run_problem else ""
+            self.run_problem = f"{before}{' and '.join(slots)}, {title_of(request.model)}: {text}"
+        self._queue = self._queue[1:]
+        self._next()
 
-    # Verification
-
-    def forget_scores(self) -> None:
-        """Scores belong to one run and its thresholds; where truth is shown they are made anew at once."""
-        self._scorer.cancel()
-        self.param.update(scores=None, score_problem="")
-        if self.run is not None and self.state.shows_truth:
-            self.verify()
-
-    def verify(self) -> None:
-        """Hold the run and its baselines against what was observed, in the background."""
-        field, run, thresholds = self.field, self.run, tuple(self.state.thresholds)
-        if field is None or run is None:
-            self.score_problem = "There is no forecast to verify yet: press Run forecast (step 4)."
-            return
-        issue = run.request.issue_index
-        if issue + 1 >= field.frames:
-            self.score_problem = (
-                "Nothing was observed after the issue time, so there is no truth to verify with: choose an earlier "
-                "issue time (step 2) or open a longer sequence (step 1)."
-            )
-            return
-        truth = field.rain.isel(time=slice(issue + 1, issue + 1 + run.request.lead_steps))
-        fields = {run.request.model: run.forecast, **run.baselines}
-
-        def work(progress: Report) -> dict[str, xr.Dataset]:
-            scores = {}
-            for number, (name, forecast) in enumerate(fields.items()):
-                progress(f"verifying {name}", number / len(fields))
-                scores[name] = gs.verify(forecast, truth, thresholds=thresholds)
-            return scores
-
-        self._scorer.submit(
-            work,
-            on_done=lambda scores: self.param.update(scores=scores, score_problem=""),
-            on_failed=lambda fault: self.param.update(score_problem=in_one_line(fault)),
-        )
+    def _keep(self, *runs: Run) -> None:
+        """Take runs in, drop those of models that nobody wants any more, and say which the two maps show."""
+        state = self.state
+        every = {**self.runs, **{run.model: run for run in runs}}
+        every = {name: run for name, run in every.items() if name in state.models}
+        with param.parameterized.batch_call_watchers(self):
+            if every != self.runs:
+                self.runs = every
+            self.run = every.get(state.model, self.run)
+            self.run_b = every.get(state.model_b, self.run_b)
 
 
 def _open(source: str, files: list[Path] | None) -> OpenField:

@@ -1,35 +1,41 @@
-"""What each of the three maps shows at a frame of the time axis, and why: plain values, no pictures.
+"""What the maps show at a frame of the time axis, observed and forecasts A and B, and why: values, no pictures.
 
 A map is never empty without a reason. Where it has nothing of its own to show it says so, and where an older frame
 stands in for a missing one the frame is marked as dim.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-import xarray as xr
 
-from geoscope.ui.nowcast_desk import NowcastDesk, Run
-from geoscope.ui.nowcast_state import THIRD_MAPS
+from geoscope.reprojection import MercatorTable
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_runs import Run, title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
 
-MAPS = ("observed", "forecast", "third")
+MAPS = ("observed", "a", "b")
 
 
 @dataclass(frozen=True, eq=False)
 class MapFrame:
-    """One map at one time. `values` is (H, W) in the field's unit, or None when there is nothing to show.
+    """One map at one time. `values` is (H, W), or None when there is nothing to show.
 
-    `identity` names the values, so that a picture of them can be kept; `offers_truth` is True where the note speaks of
-    later frames that the user may ask for.
+    The values of `layer` "rain" and "difference" are in the field's unit, those of "probability" in per cent, those of
+    "outcome" the codes of `geoscope.viz.colours.OUTCOMES`.
+
+    `identity` names the values, so that a picture of them can be kept; `detail` is a line for the caption, `note`
+    stands over the map where something is missing; `offers_truth` is True where the note speaks of later frames that
+    the user may ask for.
     """
 
     title: str
     values: np.ndarray | None
     identity: tuple
     note: str = ""
+    detail: str = ""
     is_dim: bool = False
-    is_difference: bool = False
+    layer: str = "rain"
     offers_truth: bool = False
 
 
@@ -40,8 +46,8 @@ def map_frames(desk: NowcastDesk, index: int) -> dict[str, MapFrame]:
         return dict.fromkeys(MAPS, nothing)
     return {
         "observed": _observed(desk, index),
-        "forecast": _forecast(desk, index),
-        "third": _third(desk, index),
+        "a": _forecast(desk, index, "A", desk.state.model, desk.run),
+        "b": _forecast(desk, index, "B", desk.state.model_b, desk.run_b),
     }
 
 
@@ -88,80 +94,120 @@ def _observed(desk: NowcastDesk, index: int) -> MapFrame:
     return MapFrame("Observed", values, identity, f"{old} Nothing was observed later.", is_dim=True)
 
 
-def _forecast(desk: NowcastDesk, index: int) -> MapFrame:
-    name = desk.run.request.model if desk.run is not None else desk.state.model
-    title = f"Forecast: {name}"
-    run = desk.run
-    first = desk.state.issue_index if run is None else min(run.request.issue_index, desk.state.issue_index)
-    if index <= first:
+def _forecast(desk: NowcastDesk, index: int, slot: str, wanted: str, run: Run | None) -> MapFrame:
+    """Forecast A or B: the observation until its issue time, then the layer that was chosen, or why there is none."""
+    title = f"{slot}: {title_of(run.model if run is not None else wanted)}"
+    issue = desk.state.issue_index
+    if index <= (issue if run is None else min(run.request.issue_index, issue)):
         values, identity = _frame_of(desk.field, index)
         return MapFrame(title, values, identity, "Observed until the issue time.")
     if run is None:
-        note = (
-            "The forecast is under way."
-            if desk.is_running
-            else "No forecast yet: press Run forecast (step 4)."
-        )
-        return MapFrame(title, None, ("nothing",), note)
-    return _of_run(desk, run, run.forecast, title, index)
-
-
-def _of_run(desk: NowcastDesk, run: Run, forecast: xr.DataArray, title: str, index: int) -> MapFrame:
+        return _nothing(title, _why_none(desk, wanted))
     step = index - run.request.issue_index - 1
-    if 0 <= step < len(forecast):
-        note = ""
-        if desk.is_stale:
-            issue = say_time(desk.field.time_at(run.request.issue_index))
-            note = f"Old forecast, issued {issue}." + (" A new one is under way." if desk.is_running else "")
-        identity = (title, run.request, step)
-        return MapFrame(title, forecast.values[step], identity, note, is_dim=desk.is_stale)
     if step < 0:
-        return MapFrame(title, None, ("nothing",), "Before the issue time of this forecast.")
-    last = say_time(desk.field.time_at(run.request.issue_index + len(forecast)))
-    return MapFrame(title, None, ("nothing",), f"The forecast ends at {last}: choose a longer lead (step 3).")
-
-
-def _third(desk: NowcastDesk, index: int) -> MapFrame:
-    kind = desk.state.third_map
-    run = desk.run
-    if kind == "difference":
-        return _difference(desk, index)
-    title = f"Baseline: {THIRD_MAPS[kind].lower()}"
-    if index <= desk.state.issue_index and (run is None or index <= run.request.issue_index):
-        values, identity = _frame_of(desk.field, index)
-        return MapFrame(title, values, identity, "Observed until the issue time.")
-    if run is None:
-        return MapFrame(title, None, ("nothing",), "Comes with the forecast.")
-    if kind not in run.baselines:
-        reason = next(
-            (note for note in run.notes if note.startswith(f"no {kind}")), f"{THIRD_MAPS[kind]} is not there."
-        )
-        return MapFrame(title, None, ("nothing",), reason)
-    return _of_run(desk, run, run.baselines[kind], title, index)
-
-
-def _difference(desk: NowcastDesk, index: int) -> MapFrame:
-    title, run, field = "Forecast minus observed", desk.run, desk.field
-    step = -1 if run is None else index - run.request.issue_index - 1
-
-    def nothing(note: str, offers_truth: bool = False) -> MapFrame:
-        return MapFrame(title, None, ("nothing",), note, is_difference=True, offers_truth=offers_truth)
-
-    if run is None:
-        return nothing("Comes with the forecast.")
-    if step < 0:
-        return nothing("The difference begins after the issue time.")
+        return _nothing(title, "Before the issue time of this forecast.")
     if step >= len(run.forecast):
-        return nothing("The forecast does not reach this time.")
-    if index >= field.frames:
-        return nothing("Nothing was observed at this time.")
-    if not is_known(desk, index):
-        return nothing("What was observed is hidden.", offers_truth=True)
-    values = run.forecast.values[step] - field.rain.values[index]
-    note = "Old forecast." if desk.is_stale else ""
-    return MapFrame(
-        title, values, ("difference", run.request, step), note, is_dim=desk.is_stale, is_difference=True
+        last = say_time(desk.field.time_at(run.request.issue_index + len(run.forecast)))
+        return _nothing(title, f"The forecast ends at {last}: choose a longer lead (step 3).")
+    is_old = run.model != wanted or desk.is_old(run)
+    frame = _LAYERS[desk.state.layer](desk, run, title, step)
+    if not is_old:
+        return frame
+    issued = say_time(desk.field.time_at(run.request.issue_index))
+    old = f"Old forecast, issued {issued}." + (" A new one is under way." if desk.is_running else "")
+    if wanted in desk.problems and not desk.is_running:
+        old += f" No {title_of(wanted)}: {desk.problems[wanted]}"
+    return replace(frame, note=f"{old} {frame.note}".strip(), is_dim=True)
+
+
+def _why_none(desk: NowcastDesk, wanted: str) -> str:
+    if wanted in desk.problems:
+        return desk.problems[wanted]
+    return (
+        "The forecast is under way." if desk.is_running else "No forecast yet: press Run forecast (step 4)."
     )
+
+
+def _nothing(title: str, note: str, offers_truth: bool = False) -> MapFrame:
+    return MapFrame(title, None, ("nothing",), note, offers_truth=offers_truth)
+
+
+def _rain(desk: NowcastDesk, run: Run, title: str, step: int) -> MapFrame:
+    return MapFrame(title, run.forecast.values[step], ("rain", run.request, step))
+
+
+def _probability(desk: NowcastDesk, run: Run, title: str, step: int) -> MapFrame:
+    threshold = desk.state.threshold
+    chance = run.chance_of(threshold)
+    if chance is None:
+        return _nothing(title, f"{title_of(run.model)} gives one field and no probabilities.")
+    values = 100.0 * chance.values[step].astype(np.float32)
+    return MapFrame(title, values, ("probability", run.request, step, threshold), layer="probability")
+
+
+def _against_truth(desk: NowcastDesk, run: Run, title: str, step: int) -> MapFrame | np.ndarray:
+    """The observed frame of a lead, or the frame that says why it is not to be had."""
+    index = run.request.issue_index + 1 + step
+    if index >= desk.field.frames:
+        return _nothing(title, "Nothing was observed at this time.")
+    if not is_known(desk, index):
+        return _nothing(title, "What was observed is hidden.", offers_truth=True)
+    return desk.field.rain.values[index]
+
+
+def _difference(desk: NowcastDesk, run: Run, title: str, step: int) -> MapFrame:
+    truth = _against_truth(desk, run, title, step)
+    if isinstance(truth, MapFrame):
+        return truth
+    identity = ("difference", run.request, step)
+    return MapFrame(title, run.forecast.values[step] - truth, identity, layer="difference")
+
+
+def _outcome(desk: NowcastDesk, run: Run, title: str, step: int) -> MapFrame:
+    truth, threshold = _against_truth(desk, run, title, step), desk.state.threshold
+    if isinstance(truth, MapFrame):
+        return truth
+    codes = outcomes(run.forecast.values[step], truth, threshold)
+    identity = ("outcome", run.request, step, threshold)
+    detail = _say_outcomes(codes, region_mask(desk.field, desk.state.area))
+    return MapFrame(title, codes, identity, detail=detail, layer="outcome")
+
+
+_LAYERS = {"rain": _rain, "difference": _difference, "outcome": _outcome, "probability": _probability}
+
+
+def outcomes(forecast: np.ndarray, observed: np.ndarray, threshold: float) -> np.ndarray:
+    """Of each pixel 1 for a hit, 2 for a miss, 3 for a false alarm, 0 for none, NaN where either is not known.
+
+    An event is a value at or above ``threshold``, as everywhere in the scores.
+    """
+    edge = np.float32(threshold)
+    predicted, seen = forecast >= edge, observed >= edge
+    codes = np.where(predicted, np.where(seen, 1, 3), np.where(seen, 2, 0)).astype(np.float32)
+    codes[np.isnan(forecast) | np.isnan(observed)] = np.nan
+    return codes
+
+
+def _say_outcomes(codes: np.ndarray, region: np.ndarray | None) -> str:
+    """How often each outcome comes, in the region where there is one."""
+    inside = codes[region] if region is not None else codes.ravel()
+    _, hits, misses, alarms = np.bincount(inside[~np.isnan(inside)].astype(np.intp), minlength=4)
+    events = hits + misses + alarms
+    score = f"CSI {hits / events:.2f}" if events else "no event"
+    return f"{'in the area: ' if region is not None else ''}{score} · hit {hits}, missed {misses}, false {alarms}"
+
+
+@lru_cache(maxsize=32)
+def _cached_mask(table: MercatorTable, area: tuple[tuple[float, float], ...]) -> np.ndarray | None:
+    xs, ys = zip(*area, strict=True)
+    mask = table.pixels_within(xs, ys)
+    mask.flags.writeable = False
+    return mask if mask.any() else None
+
+
+def region_mask(field: OpenField, area: tuple[tuple[float, float], ...] | None) -> np.ndarray | None:
+    """The pixels (H, W) of a polygon on the map; None for the whole field, also when the polygon holds no pixel."""
+    return _cached_mask(field.table, area) if area else None
 
 
 @dataclass(frozen=True)
@@ -175,20 +221,17 @@ class Series:
 
 
 def series(desk: NowcastDesk, mask: np.ndarray, place: str, reduce: str = "mean") -> Series:
-    """Observation, forecast and baselines over time, reduced over the pixels where ``mask`` (H, W) is True.
+    """Observation and every loaded forecast over time, reduced over the pixels where ``mask`` (H, W) is True.
 
     ``reduce`` is "mean" or "max"; pixels without data are left out. Observed frames that are hidden stay hidden.
     """
-    field, run = desk.field, desk.run
+    field = desk.field
     count = desk.last_frame + 1
     reducer = {"mean": _mean, "max": _max}[reduce]
     seen = field.frames if desk.state.shows_truth else min(desk.state.issue_index + 1, field.frames)
     lines = {"observed": _placed(reducer(field.rain.values[:seen][:, mask]), 0, count)}
-    if run is not None:
-        start = run.request.issue_index + 1
-        fields = {run.request.model: run.forecast, **run.baselines}
-        for name, forecast in fields.items():
-            lines[name] = _placed(reducer(forecast.values[:, mask]), start, count)
+    for name, run in desk.loaded.items():
+        lines[name] = _placed(reducer(run.forecast.values[:, mask]), run.request.issue_index + 1, count)
     times = field.times[0] + np.arange(count) * field.step
     return Series(times, lines, field.units, place)
 

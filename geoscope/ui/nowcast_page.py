@@ -1,6 +1,6 @@
 """The nowcast page: state, desk and views put together for one session."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +11,15 @@ import geoscope as gs
 from geoscope.ui.data_step import DataStep
 from geoscope.ui.export_tab import ExportTab
 from geoscope.ui.map_board import MapBoard
-from geoscope.ui.nowcast_desk import NowcastDesk, nowcast_models
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_runs import ModelChoice, nowcast_models
 from geoscope.ui.nowcast_state import DEFAULT_SOURCE, TABS, NowcastState
+from geoscope.ui.page_thread import notifier
 from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
 from geoscope.ui.point_tab import PointTab
-from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, best_model
+from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, usable
+from geoscope.ui.score_desk import ScoreDesk
 from geoscope.ui.shell import Shell, begin, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
@@ -42,19 +45,20 @@ class NowcastPage:
         query: dict[str, Any] | None = None,
         limits: UploadLimits | None = None,
     ) -> None:
-        notify = _notifier()
-        cards = nowcast_models()
-        self.state = NowcastState(model=best_model(cards))
-        complaints = self.state.read_address(query or {})
+        notify = notifier()
+        choices = nowcast_models()
+        self.state = NowcastState(model=next(iter(usable(choices)), "persistence"))
+        complaints = [*self.state.read_address(query or {}), *_refuse_models(self.state, choices)]
         self.receiver = UploadReceiver(limits)
         self.desk = NowcastDesk(self.state, notify)
+        self.scores = ScoreDesk(self.state, self.desk, notify)
         self.board = MapBoard(self.state, self.desk)
         self.player = Player(self.state, self.desk)
         data = DataStep(self.state, self.desk, self.receiver)
         steps = [
             step(1, "Data", *data.content),
             step(2, "Time", *TimeStep(self.state, self.desk).content),
-            step(3, "Model", *ModelStep(self.state, self.desk, cards).content),
+            step(3, "Model", *ModelStep(self.state, self.desk, choices).content),
             step(4, "Run", *RunStep(self.state, self.desk).content),
         ]
         self.point = PointTab(self.state, self.desk)
@@ -66,7 +70,7 @@ class NowcastPage:
                 self._complaint.view,
                 self.board.view,
                 self.player.view,
-                self._make_tabs(),
+                self._make_tabs(choices),
                 sizing_mode="stretch_width",
                 margin=0,
             )
@@ -82,13 +86,14 @@ class NowcastPage:
         self._is_begun = True
         if self.desk.field is None:
             self.desk.read(self.state.source, then_use=True)
-        elif self.desk.run is None:
+        elif not self.desk.take_known():
             self.desk.start()
 
     def close(self) -> None:
         """End all work and remove the session's files."""
         self.state.is_playing = False
         self.desk.close()
+        self.scores.close()
         self.export.close()
         self.receiver.close()
 
@@ -109,12 +114,14 @@ class NowcastPage:
         if self._is_begun and self.desk.field is not None:
             self.desk.start()
 
-    def _make_tabs(self) -> pmui.Tabs:
+    def _make_tabs(self, choices: Sequence[ModelChoice]) -> pmui.Tabs:
         look = {"margin": (8, 16), "sizing_mode": "stretch_width", "min_height": 420}
         card = pn.pane.Markdown(self._card_text(), stylesheets=[_CARD_CSS], **look)
-        self.state.param.watch(lambda *events: card.param.update(object=self._card_text()), "model")
+        self.state.param.watch(
+            lambda *events: card.param.update(object=self._card_text()), ["model", "model_b"]
+        )
         views = {
-            "verification": VerificationTab(self.state, self.desk).view,
+            "verification": VerificationTab(self.state, self.scores, choices).view,
             "point": self.point.view,
             "card": card,
             "export": self.export.view,
@@ -130,16 +137,23 @@ class NowcastPage:
 
     def _card_text(self) -> str:
         cards = {card.name: card for card in gs.list_models(task="nowcast")}
-        name = self.state.model
-        return cards[name].to_markdown() if name in cards else f"There is no model card for {name}."
+        names = dict.fromkeys([self.state.model, self.state.model_b])
+        return "\n\n---\n\n".join(cards[name].to_markdown() for name in names if name in cards)
 
 
-def _notifier() -> Callable[[Callable[[], None]], Any]:
-    """How work in other threads reaches the page: on the thread of its document, or directly without one."""
-    document = pn.state.curdoc
-    if document is None or document.session_context is None:
-        return lambda call: call()
-    return lambda call: document.add_next_tick_callback(call)
+def _refuse_models(state: NowcastState, choices: Sequence[ModelChoice]) -> list[str]:
+    """Put models of a link that cannot run here back to ones that can; a line for each."""
+    known, complaints = usable(choices), []
+    why = {choice.name: choice.obstacle for choice in choices}
+    for name, default in (("model", known[0]), ("model_b", "extrapolation")):
+        model = getattr(state, name)
+        if model not in known:
+            complaints.append(
+                f"the link's model {model[:40]!r} cannot run: {why.get(model) or 'it is not known'}"
+            )
+            state.param.update(**{name: default})
+    state.compared = [name for name in state.compared if name in known]
+    return complaints
 
 
 def serve_nowcast(pages: Sequence[str] = ("nowcast",)) -> NowcastPage:

@@ -7,12 +7,28 @@ import param
 
 from geoscope.errors import ConfigError
 
-THIRD_MAPS = {"difference": "Difference", "persistence": "Persistence", "extrapolation": "Extrapolation"}
+LAYERS = {
+    "rain": "Rain",
+    "difference": "Difference from observed",
+    "outcome": "Hits and misses",
+    "probability": "Probability",
+}
+THRESHOLDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # mm/h
+MEASURES = {
+    "csi": "CSI",
+    "pod": "POD",
+    "far": "FAR",
+    "frequency_bias": "Frequency bias",
+    "fss": "FSS",
+    "mae": "MAE, RMSE, bias",
+}
 SCALES = {"stepped": "Stepped", "perceptual": "Perceptual"}
 SPEEDS = {"1 frame/s": 1, "2 frames/s": 2, "4 frames/s": 4, "8 frames/s": 8}
 TABS = ("verification", "point", "card", "export")
 DEFAULT_SOURCE = "sample:florence-2018"
 MAX_CORNERS = 64  # of a polygon in the address
+NONE = "none"  # an empty list in the address
+MAX_COMPARED = 8  # models beside A and B in the address
 
 
 class NowcastState(param.Parameterized):
@@ -29,11 +45,16 @@ class NowcastState(param.Parameterized):
         default=False, doc="whether frames after the issue time are shown as observed"
     )
 
-    model = param.String(default="persistence")
+    model = param.String(default="persistence", doc="forecast A")
+    model_b = param.String(default="extrapolation", doc="forecast B")
+    compared = param.List(default=["persistence"], item_type=str, doc="models verified beside A and B")
     lead_steps = param.Integer(default=3, bounds=(1, None))
     device = param.Selector(default="auto", objects=["auto", "cpu", "cuda"])
 
-    third_map = param.Selector(default="persistence", objects=list(THIRD_MAPS))
+    layer = param.Selector(default="rain", objects=list(LAYERS), doc="what the forecast maps show")
+    threshold = param.Selector(
+        default=1.0, objects=list(THRESHOLDS), doc="mm/h, of layers and charts; one of `thresholds`"
+    )
     scale = param.Selector(default="stepped", objects=list(SCALES))
     opacity = param.Number(default=0.85, bounds=(0.1, 1.0))
     speed = param.Selector(default=2, objects=list(SPEEDS.values()), doc="frames a second")
@@ -43,7 +64,9 @@ class NowcastState(param.Parameterized):
     point = param.Parameter(default=None, doc="(x, y) in metres on the map, or None")
     area = param.Parameter(default=None, doc="corners ((x, y), ...) of a polygon on the map, or None")
     view = param.Parameter(default=None, doc="(x0, y0, x1, y1) of the map's edges, None for the whole field")
-    thresholds = param.List(default=[0.5, 1.0, 2.0, 5.0, 10.0], item_type=float)
+    thresholds = param.List(default=[0.5, 1.0, 2.0, 5.0, 10.0], item_type=float, doc="mm/h, what is scored")
+    measure = param.Selector(default="csi", objects=list(MEASURES), doc="of the table by lead")
+    follows_player = param.Boolean(default=True, doc="whether scores are counted only up to the frame shown")
     tab = param.Selector(default="verification", objects=list(TABS))
 
     # Speed, loop and play are of the moment; a link reopens a view, not a film.
@@ -55,15 +78,40 @@ class NowcastState(param.Parameterized):
         "model": "model",
         "lead_steps": "lead",
         "device": "device",
-        "third_map": "third",
+        "model_b": "b",
+        "compared": "also",
+        "layer": "layer",
+        "threshold": "at",
         "scale": "scale",
         "opacity": "opacity",
         "point": "point",
         "area": "area",
         "view": "view",
         "thresholds": "mmh",
+        "measure": "measure",
+        "follows_player": "live",
         "tab": "tab",
     }
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        self._keep_threshold_scored()
+
+    @param.depends("threshold", watch=True)
+    def _keep_threshold_scored(self) -> None:
+        if self.threshold not in self.thresholds:
+            self.thresholds = sorted({*self.thresholds, self.threshold})
+
+    @param.depends("thresholds", watch=True)
+    def _keep_threshold_near(self) -> None:
+        scored = [value for value in THRESHOLDS if value in self.thresholds]
+        if scored and self.threshold not in scored:
+            self.threshold = min(scored, key=lambda value: abs(math.log(value / self.threshold)))
+
+    @property
+    def models(self) -> list[str]:
+        """The models whose forecasts are wanted, A first, each once."""
+        return list(dict.fromkeys([self.model, self.model_b, *self.compared]))
 
     def address(self) -> dict[str, str]:
         """The view as the query of a link: everything in `IN_ADDRESS` that has a value, as short text."""
@@ -102,10 +150,16 @@ class NowcastState(param.Parameterized):
             value = int(text)
         elif isinstance(parameter, param.Number):
             value = _finite(text)
+        elif name == "compared" and text == NONE:
+            value = []
+        elif name == "compared":
+            value = list(
+                dict.fromkeys(part.strip()[:60] for part in text.split(",")[:MAX_COMPARED] if part.strip())
+            )
         elif isinstance(parameter, param.List):
             value = sorted({_finite(part) for part in text.split(",")[:8]})
-            if min(value) <= 0:
-                raise ConfigError(f"{name} must be above 0 mm/h, got {text[:40]!r}")
+            if not set(value) <= set(THRESHOLDS):
+                raise ConfigError(f"{name} must be among {THRESHOLDS} mm/h, got {text[:40]!r}")
         elif isinstance(parameter, param.Selector) and not isinstance(parameter.objects[0], str):
             value = type(parameter.objects[0])(text)
         elif name in ("point", "view", "area"):
@@ -140,6 +194,8 @@ def _numbers(name: str, text: str) -> tuple:
 def _write(value: Any) -> str:
     if value is None:
         return ""
+    if value == []:
+        return NONE
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float):

@@ -5,6 +5,7 @@ theme or opacity sends no picture again. Measured: classify and look up take 1 t
 """
 
 from collections import OrderedDict
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,8 +54,9 @@ def _hatch(picture: np.ndarray, scale: ColourScale) -> None:
     picture[rows[stripe], cols[stripe]] = hatch_class(scale)
 
 
-def browser_palette(scale: ColourScale, theme: Theme) -> list[str]:
+@lru_cache(maxsize=32)
+def browser_palette(scale: ColourScale, theme: Theme) -> tuple[str, ...]:
     """ "#rrggbbaa" of every class and of the stripes, for Bokeh's colour mapper."""
     stripes = scale.rgba(np.full((1, 1), NO_DATA, dtype=np.uint8), theme)[0]  # the corner lies in a stripe
     colours = np.concatenate([scale.palette(theme), stripes])
-    return ["#" + bytes(colour).hex() for colour in colours]
+    return tuple("#" + bytes(colour).hex() for colour in colours)

@@ -8,9 +8,10 @@ import panel as pn
 import panel_material_ui as pmui
 
 from geoscope.reprojection import to_mercator
-from geoscope.ui.charts import LEGEND_CSS, ROLE_COLOURS, LineChart, legend_html
+from geoscope.ui.charts import LEGEND_CSS, OBSERVED_LOOK, LineChart, legend_html, model_look
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import Series, point_mask, say_place, series
+from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
@@ -64,7 +65,7 @@ class PointTab:
         state.param.watch(lambda *events: self._chosen("mean"), "area")
         state.param.watch(lambda *events: self.refresh(), ["issue_index", "shows_truth", "lead_steps"])
         state.param.watch(lambda *events: self._mark(), "frame_index")
-        desk.param.watch(lambda *events: self.refresh(), ["field", "run"])
+        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "runs"])
         self.refresh()
 
     def series(self) -> Series | None:
@@ -115,7 +116,7 @@ class PointTab:
     def _now(self, content: Series) -> str:
         index = min(self.state.frame_index, len(content.times) - 1)
         values = [
-            f"{name} {values[index]:.1f}"
+            f"{title_of(name)} {values[index]:.1f}"
             for name, values in content.lines.items()
             if not np.isnan(values[index])
         ]
@@ -163,16 +164,13 @@ def _line(name: str, content: Series) -> dict[str, Any]:
         f"{say_time(time)}: {value:.1f} {content.units}"
         for time, value in zip(content.times, values, strict=True)
     ]
-    role = name if name in ROLE_COLOURS else "forecast"
-    # The second line is the run's own model, whatever its name.
-    dash = "solid" if name in list(content.lines)[:2] else "dashed"
+    number = list(content.lines).index(name) - 1  # the first line is the observation
     return {
-        "name": name,
+        "name": name if number < 0 else title_of(name),
         "x": content.times.astype("datetime64[ms]"),
         "y": values,
         "labels": labels,
-        "colour": ROLE_COLOURS[role],
-        "dash": dash,
+        **(OBSERVED_LOOK if number < 0 else model_look(number)),
     }
 
 

@@ -1,12 +1,14 @@
 """Steps 2 to 4 of the nowcast page: issue time, model and lead, run and cancel with progress."""
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import panel_material_ui as pmui
 
 from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_runs import ModelChoice, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import say_duration, say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
@@ -54,22 +56,17 @@ class TimeStep:
 
 
 class ModelStep:
-    """Step 3: model, lead and device."""
+    """Step 3: the models of forecasts A and B, lead and device."""
 
-    def __init__(self, state: NowcastState, desk: NowcastDesk, cards: list[Any]) -> None:
+    def __init__(self, state: NowcastState, desk: NowcastDesk, choices: Sequence[ModelChoice]) -> None:
         self.state, self.desk = state, desk
-        models = {card.title: card.name for card in cards}
-        if state.model not in models.values() and cards:
-            state.model = cards[0].name
-        self._model = pmui.Select.from_param(
-            state.param.model, label="Model", options=models, description="", **_FULL
-        )
         self._lead = pmui.Select(
             label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL
         )
         state.param.device.objects = _devices()
         self._device = pmui.Select.from_param(state.param.device, label="Device", description="", **_FULL)
-        self.content = [self._model, self._lead, self._device]
+        models = [_model_select(state, name, choices) for name in ("model", "model_b")]
+        self.content = [*models, self._lead, self._device]
         desk.param.watch(lambda *events: self._fill(), "field")
         state.param.watch(lambda *events: self._fill(), "lead_steps")
         self._lead.param.watch(self._chosen, "value")
@@ -85,6 +82,18 @@ class ModelStep:
     def _chosen(self, event: Any) -> None:
         if event.new:
             self.state.lead_steps = int(event.new)
+
+
+def _model_select(state: NowcastState, name: str, choices: Sequence[ModelChoice]) -> pmui.Select:
+    """A list of all models; those that cannot run here are there, greyed, with the reason."""
+    return pmui.Select.from_param(
+        state.param[name],
+        label={"model": "Forecast A", "model_b": "Forecast B"}[name],
+        options={choice.label: choice.name for choice in choices},
+        disabled_options=[choice.name for choice in choices if choice.obstacle],
+        description="",
+        **_FULL,
+    )
 
 
 class RunStep:
@@ -119,9 +128,11 @@ class RunStep:
             self._problem.view,
         ]
         desk.param.watch(
-            lambda *events: self.refresh(), ["field", "run", "is_running", "progress", "run_problem"]
+            lambda *events: self.refresh(), ["field", "run", "run_b", "is_running", "progress", "run_problem"]
         )
-        state.param.watch(lambda *events: self.refresh(), ["issue_index", "model", "lead_steps", "device"])
+        state.param.watch(
+            lambda *events: self.refresh(), ["issue_index", "model", "model_b", "lead_steps", "device"]
+        )
         self.refresh()
 
     def refresh(self) -> None:
@@ -155,11 +166,10 @@ class RunStep:
         if desk.run is None:
             return "No forecast yet: press Run forecast."
         issue = say_time(desk.field.time_at(desk.run.request.issue_index))
+        names = " and ".join(dict.fromkeys(title_of(run.model) for run in (desk.run, desk.run_b) if run))
         if desk.is_stale:
-            return (
-                f"The maps show an older forecast ({desk.run.request.model}, {issue}). Run again to renew it."
-            )
-        return f"{desk.run.request.model}, issued {issue}."
+            return f"The maps show an older forecast ({names}, {issue}). Run again to renew it."
+        return f"{names}, issued {issue}."
 
 
 def _say_seconds(seconds: float) -> str:
@@ -177,6 +187,6 @@ def _devices() -> list[str]:
     return ["auto", "cpu", "cuda"] if has_gpu else ["auto", "cpu"]
 
 
-def best_model(cards: list[Any]) -> str:
-    """The model that a page begins with: a learned one where its weights are there."""
-    return cards[0].name if cards else "persistence"
+def usable(choices: Sequence[ModelChoice]) -> list[str]:
+    """The names of the models that can run here, the one that a page begins with first."""
+    return [choice.name for choice in choices if not choice.obstacle]

@@ -1,196 +1,226 @@
-"""The tab that holds the forecast against what happened, beside its baselines."""
+"""The tab that holds every loaded forecast against what happened, and counts along as the player passes."""
 
 import html
-import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-import xarray as xr
 
-from geoscope.ui.charts import COLOURS, DASHES, LEGEND_CSS, LineChart, legend_html
-from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_state import NowcastState
+from geoscope.ui.nowcast_runs import ModelChoice, title_of
+from geoscope.ui.nowcast_state import MEASURES, THRESHOLDS, NowcastState
 from geoscope.ui.open_field import say_duration, say_time
-from geoscope.ui.panes import html_pane, set_html
-
-CHOICES = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0]
+from geoscope.ui.panes import hideable, html_pane, set_html
+from geoscope.ui.score_charts import ScoreCharts
+from geoscope.ui.score_desk import ScoreDesk
+from geoscope.ui.score_tables import CSS, lead_table, summary_table
 
 _CSS = """
 :host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
-p { margin: 4px 0; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
-caption { text-align: left; font-weight: 500; padding: 4px 0; }
-th, td { padding: 3px 10px; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.best { font-weight: 700; }
+p { margin: 4px 0; max-width: 110ch; } .quiet { opacity: .75; }
 """
+_SMALL: dict[str, Any] = {"size": "small", "margin": (4, 8)}
 
 
 class VerificationTab:
-    """Scores by lead as table and plots. `view` is the panel object."""
+    """Scores as summary, charts and tables. `view` is the panel object."""
 
-    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
-        self.state, self.desk = state, desk
-        thresholds = pmui.CheckButtonGroup(
-            options={f"{value:g}": value for value in CHOICES},
-            value=[value for value in state.thresholds if value in CHOICES],
-            size="small",
-            margin=(4, 8),
+    def __init__(
+        self, state: NowcastState, scores: ScoreDesk, choices: Sequence[ModelChoice], downloads: Any = None
+    ) -> None:
+        self.state, self.scores, self.desk = state, scores, scores.desk
+        self._shown: tuple | None = None
+        self._text = html_pane(_CSS, margin=(0, 12))
+        self._fair = html_pane(_CSS, margin=(0, 12))
+        self._summary = html_pane(CSS, margin=(0, 12))
+        self._table = html_pane(CSS, margin=(0, 12))
+        self._charts = ScoreCharts()
+        self._body = pn.Column(
+            self._summary,
+            self._fair,
+            self._make_chart_tools(),
+            self._charts.view,
+            self._make_table_tools(),
+            self._table,
+            margin=0,
+            sizing_mode="stretch_width",
         )
-        thresholds.param.watch(self._thresholds_chosen, "value")
+        self.view = pmui.Column(
+            self._make_tools(choices, downloads),
+            self._text,
+            self._body,
+            sizing_mode="stretch_width",
+            min_height=420,
+        )
+        self._watch()
+        self.refresh()
+
+    def _watch(self) -> None:
+        self.desk.param.watch(lambda *events: self.refresh(), ["run", "runs", "field", "problems"])
+        self.scores.param.watch(lambda *events: self.refresh(), ["board", "counted", "problem"])
+        names = ["frame_index", "threshold", "measure", "follows_player", "tab", "area", "shows_truth"]
+        self.state.param.watch(lambda *events: self.refresh(), names)
+
+    # What the user does
+
+    def _verify(self) -> None:
+        if self.state.shows_truth:
+            self.scores.renew()
+        else:
+            self.state.shows_truth = True
+
+    def _thresholds_chosen(self, event: Any) -> None:
+        if event.new:
+            self.state.thresholds = sorted(float(value) for value in event.new)
+        else:
+            self._thresholds.value = list(event.old)
+
+    def _compared_chosen(self, event: Any) -> None:
+        self.state.compared = list(event.new)
+        if (
+            self.desk.run is not None
+            and set(self.state.models) - set(self.desk.runs)
+            and not self.desk.is_stale
+        ):
+            self.desk.start()
+
+    # What is shown
+
+    def refresh(self) -> None:
+        """Show the scores that count at the frame shown, or say what is missing; nothing while the tab is hidden."""
+        state, board = self.state, self.scores.board
+        self._button.disabled = self.desk.run is None
+        self._whole.visible = state.area is not None
+        if state.tab != "verification":
+            return
+        played = self.scores.played
+        key = (
+            board,
+            min(played, self.scores.counted),
+            played,
+            state.threshold,
+            state.measure,
+            self._message(),
+        )
+        if key == self._shown:
+            return
+        self._shown = key
+        set_html(self._text, f"<p>{html.escape(self._message())}</p>")
+        self._body.styles = {"visibility": "visible" if board is not None else "hidden"}
+        if board is None:
+            return
+        scores = board.until(played)
+        set_html(self._fair, self._fairness(list(board.parts)))
+        self._charts.draw(scores, board, state.threshold)
+        set_html(
+            self._summary,
+            summary_table(scores, board, state.threshold, self._caption(min(played, board.done))),
+        )
+        set_html(self._table, lead_table(scores, board, state.measure, state.threshold))
+
+    def _message(self) -> str:
+        desk, scores, board = self.desk, self.scores, self.scores.board
+        if scores.problem:
+            return scores.problem
+        if desk.run is None:
+            return "No forecast to verify yet: press Run forecast (step 4)."
+        if board is None:
+            return (
+                "The observations after the issue time are still hidden. Press Verify to show them and to score every "
+                "loaded forecast against them."
+            )
+        where = (
+            f"the whole field, {board.pixels:,} pixels"
+            if board.is_whole
+            else f"the area drawn, {board.pixels:,} pixels"
+        )
+        issue = say_time(desk.field.time_at(board.issue_index))
+        text = f"Issued {issue}; scored over {where}."
+        if scores.counted < board.leads:
+            text += f" Counting: {scores.counted} of {board.leads} leads."
+        missing = [f"No {title_of(name)}: {why}" for name, why in desk.problems.items()]
+        return " ".join([text, *missing])
+
+    def _caption(self, leads: int) -> str:
+        board = self.scores.board
+        if leads == 0:
+            return "Nothing counted yet: let the player pass the issue time."
+        until = say_duration(leads * board.step)
+        every = " (all)" if leads == board.leads else f" of {board.leads}; more as the player passes them"
+        return f"Leads to +{until}: {leads}{every}"
+
+    def _fairness(self, names: list[str]) -> str:
+        return ""
+
+    # How it is made
+
+    def _make_tools(self, choices: Sequence[ModelChoice], downloads: Any) -> pmui.FlexBox:
+        state = self.state
         self._button = pmui.Button(
             label="Verify against what happened",
             icon="fact_check",
             on_click=lambda event: self._verify(),
             margin=(4, 8),
         )
-        self._text = html_pane(_CSS, margin=(0, 12))
-        self._table = html_pane(_CSS, margin=(0, 12))
-        self._keys = html_pane(LEGEND_CSS, margin=(0, 12))
-        self._csi = LineChart("CSI", "Lead (min)")
-        self._error = LineChart("MAE, bias", "Lead (min)")
-        self._charts = pmui.FlexBox(
-            _framed(self._csi), _framed(self._error), sizing_mode="stretch_width", gap="12px"
+        self._compared = pmui.MultiChoice(
+            label="Compare with",
+            options={choice.title: choice.name for choice in choices if not choice.obstacle},
+            value=list(state.compared),
+            width=330,
+            margin=(4, 8),
         )
-        label = pn.pane.HTML("Thresholds (mm/h)", margin=(10, 0, 0, 12), stylesheets=[_CSS])
-        self.view = pmui.Column(
-            pmui.FlexBox(self._button, label, thresholds, align_items="center", sizing_mode="stretch_width"),
-            self._text,
-            self._keys,
-            self._charts,
-            self._table,
-            sizing_mode="stretch_width",
-            min_height=420,
-        )
-        desk.param.watch(lambda *events: self.refresh(), ["run", "field", "scores", "score_problem"])
-        self.refresh()
-
-    def _thresholds_chosen(self, event: Any) -> None:
-        if event.new:
-            self.state.thresholds = sorted(float(value) for value in event.new)
-
-    def _verify(self) -> None:
-        if self.state.shows_truth:
-            self.desk.verify()
-        else:
-            self.state.shows_truth = True
-
-    def refresh(self) -> None:
-        """Show the scores, or say what is missing and how to get it."""
-        scores, desk = self.desk.scores, self.desk
-        self._charts.styles = {"visibility": "visible" if scores else "hidden"}
-        self._button.disabled = desk.run is None
-        if scores:
-            set_html(self._text, self._headline(scores))
-            set_html(self._table, f'<div class="wide">{scores_table(scores)}</div>')
-            self._draw(scores)
-            return
-        set_html(self._table, "")
-        set_html(self._keys, "")
-        self._csi.draw([])
-        self._error.draw([])
-        text = desk.score_problem
-        if not text and desk.run is None:
-            text = "No forecast to verify yet: press Run forecast (step 4)."
-        elif not text:
-            text = (
-                "The observations after the issue time are still hidden. Press Verify to show them and to score the "
-                "forecast against them, beside persistence and extrapolation."
-            )
-        set_html(self._text, f"<p>{html.escape(text)}</p>")
-
-    def _headline(self, scores: dict[str, xr.Dataset]) -> str:
-        desk, first = self.desk, next(iter(scores.values()))
-        issue = say_time(desk.field.time_at(desk.run.request.issue_index))
-        parts = [
-            f"{name}: CSI {_say(data.attrs['csi_mean'], 3)}, MAE {_say(data.attrs['mae'], 2)}"
-            for name, data in scores.items()
-        ]
-        text = (
-            f"Issued {issue}, {first.attrs['frames']} frames. Mean over leads and thresholds - "
-            + "; ".join(parts)
-            + ". "
-            "CSI: hits / (hits + misses + false alarms), 1 is perfect. MAE and bias in "
-            f"{first.attrs.get('units') or 'the unit of the field'}."
-        )
-        return f"<p>{html.escape(text)}</p>"
-
-    def _draw(self, scores: dict[str, xr.Dataset]) -> None:
-        csi, errors = [], []
-        for dash, (name, data) in zip(DASHES, scores.items(), strict=False):
-            minutes = (data["lead_time"].values / np.timedelta64(1, "m")).astype(float)
-            for colour, level in zip(COLOURS, data["threshold"].values, strict=False):
-                values = data["csi"].sel(threshold=level).values
-                label = f"{name} ≥ {level:g}"
-                csi.append(_line(label, minutes, values, colour, dash))
-            errors.append(_line(f"{name} MAE", minutes, data["mae"].values, COLOURS[5], dash))
-            errors.append(_line(f"{name} bias", minutes, data["mean_error"].values, COLOURS[6], dash))
-        levels = next(iter(scores.values()))["threshold"].values
-        set_html(
-            self._keys,
-            legend_html(
-                [
-                    *((name, "#8a929c", dash) for name, dash in zip(scores, DASHES, strict=False)),
-                    *(
-                        (f"CSI ≥ {level:g}", colour, "solid")
-                        for level, colour in zip(levels, COLOURS, strict=False)
-                    ),
-                    ("MAE", COLOURS[5], "solid"),
-                    ("bias", COLOURS[6], "solid"),
-                ]
+        self._compared.param.watch(self._compared_chosen, "value")
+        self._whole = hideable(
+            pmui.Button(
+                label="Score the whole field",
+                icon="crop_free",
+                variant="outlined",
+                on_click=lambda event: state.param.update(area=None),
+                **_SMALL,
             ),
+            is_shown=state.area is not None,
+            sizing_mode=None,
         )
-        self._csi.draw(csi)
-        self._error.draw(errors)
+        follow = pmui.Switch.from_param(
+            state.param.follows_player, label="Count with the player", description="", **_SMALL
+        )
+        parts = [
+            self._button,
+            self._compared,
+            follow,
+            self._whole,
+            *([downloads] if downloads is not None else []),
+        ]
+        return pmui.FlexBox(*parts, align_items="center", sizing_mode="stretch_width")
 
+    def _make_chart_tools(self) -> pmui.FlexBox:
+        state = self.state
+        chosen = pmui.RadioButtonGroup(
+            options={f"{value:g}": value for value in THRESHOLDS}, value=state.threshold, **_SMALL
+        )
+        chosen.param.watch(lambda event: state.param.update(threshold=event.new), "value")
+        state.param.watch(lambda event: chosen.param.update(value=event.new), "threshold")
+        label = html_pane(_CSS, margin=(10, 0, 0, 12), sizing_mode=None)
+        set_html(label, "Charts at or above (mm/h)")
+        return pmui.FlexBox(label, chosen, align_items="center", sizing_mode="stretch_width")
 
-def _framed(chart: LineChart) -> pn.pane.Bokeh:
-    css = ":host { flex: 1 1 420px; min-width: 0; }"
-    return pn.pane.Bokeh(chart.figure, sizing_mode="stretch_width", margin=(4, 8), stylesheets=[css])
-
-
-def _line(name: str, x: np.ndarray, y: np.ndarray, colour: str, dash: str) -> dict[str, Any]:
-    labels = [f"+{minutes:g} min: {_say(value, 3)}" for minutes, value in zip(x, y, strict=True)]
-    return {"name": name, "x": x, "y": y, "labels": labels, "colour": colour, "dash": dash}
-
-
-def scores_table(scores: dict[str, xr.Dataset]) -> str:
-    """CSI by lead and threshold, MAE and bias, one column a model; the best CSI and MAE of a row stand out."""
-    names = list(scores)
-    first = scores[names[0]]
-    head = "".join(
-        f'<th colspan="{len(names)}">{html.escape(title)}</th>'
-        for title in [*(f"CSI ≥ {level:g}" for level in first["threshold"].values), "MAE", "Bias"]
-    )
-    below = "".join(
-        f"<th>{html.escape(name)}</th>" for _ in range(first.sizes["threshold"] + 2) for name in names
-    )
-    rows = []
-    for number, lead in enumerate(first["lead_time"].values):
-        cells = []
-        for level in range(first.sizes["threshold"]):
-            cells += _cells([float(scores[name]["csi"].values[number, level]) for name in names], 2, max)
-        cells += _cells([float(scores[name]["mae"].values[number]) for name in names], 2, min)
-        cells += _cells([float(scores[name]["mean_error"].values[number]) for name in names], 2, None)
-        rows.append(f"<tr><td>+{html.escape(say_duration(lead))}</td>{''.join(cells)}</tr>")
-    return (
-        f"<table><thead><tr><th rowspan=2>Lead</th>{head}</tr><tr>{below}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
-
-
-def _cells(values: list[float], digits: int, best: Any) -> list[str]:
-    known = [value for value in values if not math.isnan(value)]
-    winner = best(known) if best is not None and known and len(set(known)) > 1 else None
-    return [
-        f"<td{' class=best' if value == winner else ''}>{_say(value, digits, is_signed=best is None)}</td>"
-        for value in values
-    ]
-
-
-def _say(value: float, digits: int, is_signed: bool = False) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:+.{digits}f}" if is_signed else f"{value:.{digits}f}"
+    def _make_table_tools(self) -> pmui.FlexBox:
+        state = self.state
+        measure = pmui.Select.from_param(
+            state.param.measure,
+            options={title: name for name, title in MEASURES.items()},
+            label="Table by lead",
+            description="",
+            width=180,
+            **_SMALL,
+        )
+        self._thresholds = pmui.CheckButtonGroup(
+            options={f"{value:g}": value for value in THRESHOLDS}, value=list(state.thresholds), **_SMALL
+        )
+        self._thresholds.param.watch(self._thresholds_chosen, "value")
+        state.param.watch(lambda event: self._thresholds.param.update(value=list(event.new)), "thresholds")
+        label = html_pane(_CSS, margin=(10, 0, 0, 12), sizing_mode=None)
+        set_html(label, "Thresholds scored (mm/h)")
+        return pmui.FlexBox(
+            measure, label, self._thresholds, align_items="center", sizing_mode="stretch_width"
+        )

@@ -17,7 +17,7 @@ from geoscope.errors import ConfigError
 from geoscope.viz.colour_space import lab_to_srgb
 
 Theme = Literal["light", "dark"]
-Kind = Literal["stepped", "perceptual", "diverging"]
+Kind = Literal["stepped", "perceptual", "diverging", "probability", "outcome"]
 
 OUTSIDE, NO_DATA, DRY, FIRST = 0, 1, 2, 3
 
@@ -68,6 +68,17 @@ _DIVERGING: dict[Theme, tuple[list[tuple[float, float, float]], list[tuple[float
         [(31, 22, 250), (52, 36, 240), (74, 34, 225), (92, 16, 210)],
     ),
 }
+# From a breath of lilac to deep plum: no rain scale is near it, so a chance is not taken for an amount.
+_PROBABILITY: dict[Theme, list[tuple[float, float, float]]] = {
+    "light": [(93, 8, 320), (80, 26, 322), (64, 48, 325), (47, 60, 328), (30, 52, 325), (15, 34, 320)],
+    "dark": [(20, 20, 310), (32, 38, 315), (47, 54, 322), (63, 50, 330), (80, 30, 345), (96, 8, 0)],
+}
+# What is right recedes, what is wrong stands out: hit, miss, false alarm. Told apart with red-green blindness.
+_OUTCOME: dict[Theme, list[tuple[int, int, int]]] = {
+    "light": [(143, 180, 163), (206, 66, 12), (38, 84, 186)],
+    "dark": [(74, 118, 100), (255, 138, 76), (110, 172, 255)],
+}
+OUTCOMES = ("hit", "miss", "false alarm")
 _SPECIAL: dict[Theme, list[tuple[int, int, int, int]]] = {
     "light": [(0, 0, 0, 0), (140, 140, 146, 96), (255, 255, 255, 150)],
     "dark": [(0, 0, 0, 0), (120, 122, 130, 110), (150, 175, 210, 26)],
@@ -92,7 +103,8 @@ class ColourScale:
     `edges` rise. For "stepped" and "perceptual" scales a value below edges[0] is DRY and class FIRST + k
     holds edges[k] <= value < edges[k + 1], the last class everything above. For "diverging" scales the edges
     are symmetric about 0, the middle bin is DRY (no difference worth a colour) and the bins on both sides
-    count on from FIRST, from the most negative to the most positive.
+    count on from FIRST, from the most negative to the most positive. "probability" is stepped, in per cent;
+    "outcome" has the codes 1, 2, 3 of `OUTCOMES`, and 0 (DRY) where the event was neither forecast nor seen.
     """
 
     name: str
@@ -156,6 +168,8 @@ class ColourScale:
 
     def labels(self) -> list[str]:
         """One text for each edge, without units."""
+        if self.kind == "outcome":
+            return list(OUTCOMES)
         return [f"{edge:g}" if self.kind != "diverging" else f"{edge:+g}" for edge in self.edges]
 
     @property
@@ -203,6 +217,10 @@ def _palette(scale: ColourScale, theme: Theme) -> np.ndarray:
     if scale.kind == "diverging":
         below, above = _DIVERGING[theme]
         colours = np.concatenate([_from_lch(below, count // 2), _from_lch(above, count // 2)])
+    elif scale.kind == "outcome":
+        colours = np.array(_OUTCOME[theme], np.uint8)
+    elif scale.kind == "probability":
+        colours = _from_lch(_PROBABILITY[theme], count)
     else:
         colours = _from_lch((_STEPPED if scale.kind == "stepped" else _PERCEPTUAL)[theme], count)
     opaque = np.concatenate([colours, np.full((count, 1), 255, np.uint8)], axis=1)
@@ -233,6 +251,15 @@ RAIN_DIFFERENCE = ColourScale(
     "mm/h",
     (*(-e for e in reversed(_HALF)), *_HALF),
 )
+
+OUTCOME = ColourScale("outcome", "outcome", "Event forecast and seen", "", (0.5, 1.5, 2.5))
+
+
+def probability_scale(threshold: float, units: str = "mm/h") -> ColourScale:
+    """The scale of the chance, in per cent, of a value at or above ``threshold``; below 5 % counts as dry."""
+    edges = (5.0, *(float(edge) for edge in range(10, 100, 10)), 95.0)
+    return ColourScale("probability", "probability", f"Probability of ≥ {threshold:g} {units}", "%", edges)
+
 
 _BY_UNITS: dict[str, tuple[float, ...]] = {
     "mm": (0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200),

@@ -9,8 +9,9 @@ import pytest
 import geoscope as gs
 from geoscope.errors import ConfigError, DataError
 from geoscope.ui import nowcast_desk
-from geoscope.ui.nowcast_desk import RUNS, NowcastDesk, nowcast_models
-from geoscope.ui.nowcast_frames import map_frames, point_mask, say_place, series, when
+from geoscope.ui.nowcast_desk import NowcastDesk
+from geoscope.ui.nowcast_frames import map_frames, outcomes, point_mask, say_place, series, when
+from geoscope.ui.nowcast_runs import Request, Run, RunCache, nowcast_models, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, say_duration, say_time
 
@@ -31,7 +32,7 @@ def field(rain):
 
 @pytest.fixture
 def desk(field):
-    desk = NowcastDesk(NowcastState(model="persistence", lead_steps=3))
+    desk = NowcastDesk(NowcastState(model="persistence", model_b="extrapolation", compared=[], lead_steps=3))
     desk.use(field)
     yield desk
     desk.close()
@@ -63,10 +64,10 @@ def test_an_unknown_sample_is_a_problem_in_words():
     assert desk.field is None
 
 
-def test_a_run_gives_forecast_and_baselines(desk):
+def test_a_run_gives_both_forecasts(desk):
     run_it(desk)
     assert desk.run.forecast.shape == (3, 24, 30)
-    assert "persistence" in desk.run.baselines
+    assert (desk.run.model, desk.run_b.model) == ("persistence", "extrapolation")
     assert not desk.is_stale
     np.testing.assert_array_equal(desk.run.forecast.values[2], desk.field.rain.values[4])
 
@@ -85,9 +86,8 @@ def test_the_same_request_comes_from_the_cache(desk, monkeypatch):
 
 def test_another_session_finds_the_result_but_not_the_choices(desk, field):
     run_it(desk)
-    other = NowcastDesk(NowcastState(model="persistence", lead_steps=3))
+    other = NowcastDesk(NowcastState(model="persistence", compared=[], lead_steps=3))
     other.use(field)
-    assert other.run is None
     assert other.take_known()
     assert other.run is desk.run
     other.state.point = (1.0, 2.0)
@@ -111,7 +111,7 @@ def test_cancel_acts_at_once_and_keeps_the_old_forecast(desk, monkeypatch):
     desk.state.issue_index = 3
     desk.start()
     assert started.wait(PATIENCE)
-    wait_for(lambda: desk.progress is not None and desk.progress.stage == "forecast")
+    wait_for(lambda: desk.progress is not None and desk.progress.stage.endswith("Persistence: forecast"))
     desk.cancel()
     assert not desk.is_running
     assert desk.progress is None
@@ -127,7 +127,8 @@ def test_a_fault_of_the_model_is_shown_in_one_line(desk, monkeypatch):
     monkeypatch.setattr(nowcast_desk, "make_run", fail)
     desk.start()
     wait_for(lambda: not desk.is_running)
-    assert desk.run_problem == "lead_steps=99 is beyond the reach"
+    assert "A, Persistence: lead_steps=99 is beyond the reach" in desk.run_problem
+    assert set(desk.problems) == {"persistence", "extrapolation"}
 
 
 def test_a_bug_does_not_look_like_the_user_s_fault(desk, monkeypatch):
@@ -154,58 +155,35 @@ def test_without_data_a_run_says_what_to_do():
     assert map_frames(desk, 0)["observed"].values is None
 
 
-def test_scores_come_when_the_truth_is_shown(desk):
-    run_it(desk)
-    assert desk.scores is None
-    desk.state.shows_truth = True
-    wait_for(lambda: desk.scores is not None)
-    assert desk.scores["persistence"].sizes["lead_time"] == 3
-    desk.state.thresholds = [1.0]
-    wait_for(lambda: desk.scores is not None and desk.scores["persistence"].sizes["threshold"] == 1)
-    desk.state.shows_truth = False
-    assert desk.scores is None
-
-
-def test_no_truth_no_scores_but_a_reason(desk):
-    desk.state.issue_index = 7
-    run_it(desk)
-    desk.verify()
-    assert "earlier issue time" in desk.score_problem
-
-
-def test_verifying_nothing_says_what_to_do(desk):
-    desk.verify()
-    assert "Run forecast" in desk.score_problem
-
-
 def test_later_frames_stay_hidden_until_asked_for(desk):
     run_it(desk)
     shown = map_frames(desk, 6)
     assert shown["observed"].is_dim
     assert shown["observed"].offers_truth
     np.testing.assert_array_equal(shown["observed"].values, desk.field.rain.values[4])
-    desk.state.third_map = "difference"
-    assert map_frames(desk, 6)["third"].values is None
+    desk.state.layer = "difference"
+    assert map_frames(desk, 6)["a"].values is None
     desk.state.shows_truth = True
     shown = map_frames(desk, 6)
     np.testing.assert_array_equal(shown["observed"].values, desk.field.rain.values[6])
     np.testing.assert_array_equal(
-        shown["third"].values, desk.run.forecast.values[1] - desk.field.rain.values[6]
+        shown["b"].values, desk.run_b.forecast.values[1] - desk.field.rain.values[6]
     )
 
 
 def test_an_old_forecast_is_marked(desk):
     run_it(desk)
-    assert not map_frames(desk, 6)["forecast"].is_dim
+    assert not map_frames(desk, 6)["a"].is_dim
     desk.state.issue_index = 3
-    frame = map_frames(desk, 6)["forecast"]
+    frame = map_frames(desk, 6)["a"]
     assert frame.is_dim
     assert "Old forecast" in frame.note
 
 
-@pytest.mark.parametrize("third", ["difference", "persistence", "extrapolation"])
-def test_a_map_without_values_says_why(desk, third):
-    desk.state.third_map = third
+@pytest.mark.parametrize("layer", ["rain", "difference", "outcome", "probability"])
+@pytest.mark.parametrize("truth", [False, True])
+def test_a_map_without_values_says_why(desk, layer, truth):
+    desk.state.param.update(layer=layer, shows_truth=truth)
     for index in range(desk.last_frame + 3):
         for name, frame in map_frames(desk, index).items():
             assert frame.values is not None or frame.note, (name, index)
@@ -284,20 +262,26 @@ def test_times_and_durations_in_words():
     ]
 
 
-def test_only_models_that_can_run_are_offered():
-    names = [card.name for card in nowcast_models()]
-    assert "persistence" in names
-    kinds = {card.name: card.kind for card in gs.list_models(task="nowcast")}
-    assert sorted(names, key=lambda name: kinds[name] == "baseline") == names  # learned ones first
+def test_all_models_are_offered_and_those_that_cannot_run_say_why(monkeypatch):
+    monkeypatch.setattr("geoscope.ui.nowcast_runs.find_spec", lambda name: None)
+    choices = {choice.name: choice for choice in nowcast_models()}
+    assert set(choices) == {card.name for card in gs.list_models(task="nowcast")}
+    assert next(iter(choices)) == "earthformer-nowcast"  # learned ones first
+    assert choices["persistence"].obstacle == ""
+    for name in (name for name in choices if name.startswith("pysteps-")):
+        assert "geoscope[radar]" in choices[name].label
+    assert title_of("persistence") == "Persistence"
+    assert title_of("nobody") == "nobody"
 
 
 def test_the_cache_of_runs_is_bounded(desk):
     run_it(desk)
-    for number in range(30):
-        request = nowcast_desk.Request("x", "persistence", number, 1, "cpu")
-        RUNS.put(nowcast_desk.Run(request, desk.run.forecast, {}))
-    assert RUNS.get(desk.run.request) is None
-    assert RUNS.get(request) is not None
+    first = desk.run
+    cache = RunCache(kept_bytes=3 * first.nbytes)
+    for number in range(9):
+        cache.put(Run(Request("x", "persistence", number, 1, "cpu"), first.forecast))
+    kept = [cache.get(Request("x", "persistence", number, 1, "cpu")) is not None for number in range(9)]
+    assert kept == [False] * 6 + [True] * 3
 
 
 def test_reading_a_file_waits_to_be_used(rain, tmp_path):
@@ -322,3 +306,49 @@ def test_a_bad_file_is_a_problem_in_one_line(tmp_path):
     assert desk.data_problem.startswith("rain.nc")  # and not with a folder of the server
     assert "\n" not in desk.data_problem
     assert desk.candidate is None
+
+
+def test_a_b_that_cannot_run_leaves_a_and_says_why(desk, monkeypatch):
+    def only_persistence(field, request, progress):
+        if request.model != "persistence":
+            raise DataError("the grid is too small")
+        return original(field, request, progress)
+
+    original = nowcast_desk.make_run
+    monkeypatch.setattr(nowcast_desk, "make_run", only_persistence)
+    desk.start()
+    wait_for(lambda: not desk.is_running)
+    assert desk.run is not None
+    assert desk.run_b is None
+    assert desk.run_problem.startswith("B, ")
+    assert map_frames(desk, 6)["b"].note == "the grid is too small"
+    assert not desk.is_stale  # another press would not help
+
+
+def test_a_known_forecast_comes_as_soon_as_it_is_chosen(desk):
+    run_it(desk)
+    desk.state.model = "extrapolation"
+    assert desk.run is desk.run_b
+    assert not desk.is_stale
+    desk.state.model = "climatology"
+    assert desk.is_stale
+    assert map_frames(desk, 6)["a"].is_dim
+    assert map_frames(desk, 6)["a"].title == f"A: {title_of('extrapolation')}"
+
+
+def test_loaded_forecasts_have_one_issue_time(desk):
+    desk.state.compared = ["climatology"] if "climatology" in {c.name for c in nowcast_models()} else []
+    run_it(desk)
+    assert list(desk.loaded) == desk.state.models
+    late = Run(Request(desk.field.digest, "extrapolation", 3, 3, "auto"), desk.run.forecast)
+    desk._keep(late)
+    assert "extrapolation" not in desk.loaded
+    desk.state.compared = []
+    desk._keep()
+    assert "climatology" not in desk.runs
+
+
+def test_outcomes_by_hand():
+    forecast = np.array([[2.0, 2.0, 0.0, 0.0, np.nan]], np.float32)
+    observed = np.array([[1.0, 0.0, 1.0, 0.0, 1.0]], np.float32)
+    np.testing.assert_array_equal(outcomes(forecast, observed, 1.0), [[1, 3, 2, 0, np.nan]])

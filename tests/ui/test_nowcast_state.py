@@ -15,7 +15,12 @@ def test_an_address_brings_the_same_view_back():
         shows_truth=True,
         model="extrapolation",
         lead_steps=6,
-        third_map="difference",
+        model_b="persistence",
+        compared=["pysteps-sprog"],
+        layer="difference",
+        threshold=2.0,
+        measure="fss",
+        follows_player=False,
         scale="perceptual",
         opacity=0.5,
         point=(-8633250.0, 4145642.0),
@@ -35,6 +40,26 @@ def test_what_is_not_there_is_not_written():
     assert not {"point", "area", "view"} & set(query)
 
 
+def test_an_empty_list_of_models_comes_back_empty():
+    other = NowcastState()
+    other.read_address(NowcastState(compared=[]).address())
+    assert other.compared == []
+
+
+def test_the_threshold_of_the_charts_is_always_scored():
+    state = NowcastState(thresholds=[1.0, 5.0], threshold=1.0)
+    state.threshold = 20.0
+    assert state.thresholds == [1.0, 5.0, 20.0]
+    state.thresholds = [0.1, 10.0]
+    assert state.threshold == 10.0
+    state.thresholds = [0.5, 2.0]
+    assert state.threshold == 2.0
+
+
+def test_each_model_is_wanted_once():
+    assert NowcastState(model="a", model_b="b", compared=["c", "a"]).models == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -44,7 +69,11 @@ def test_what_is_not_there_is_not_written():
         ("opacity", "7"),
         ("opacity", "nan"),
         ("truth", "yes"),
-        ("third", "<script>"),
+        ("layer", "<script>"),
+        ("at", "3"),
+        ("measure", "luck"),
+        ("live", "yes"),
+        ("mmh", "3"),
         ("scale", ""),
         ("device", "cuda:99"),
         ("point", "1"),

@@ -15,15 +15,14 @@ from geoscope.ui.open_field import OpenField
 from geoscope.ui.painting import Painter, painted
 from geoscope.ui.shell import KeysAndClock, page_switch, pages_beside
 from geoscope.ui.uploads import UploadReceiver
-from geoscope.ui.verification_tab import scores_table
-from geoscope.viz.colours import NO_DATA, RAIN, RAIN_DIFFERENCE, RAIN_PERCEPTUAL
+from geoscope.viz.colours import NO_DATA, OUTCOME, RAIN, RAIN_DIFFERENCE, RAIN_PERCEPTUAL, probability_scale
 
 PATIENCE = 60.0
 
 
 @pytest.fixture
 def page(rain):
-    page = NowcastPage(query={"model": "persistence"})
+    page = NowcastPage(query={"model": "persistence", "also": "none"})
     page.desk.use(OpenField.of("upload:test.nc", "test", rain))
     yield page
     page.close()
@@ -256,24 +255,12 @@ def test_texts_of_files_are_escaped(page):
 @pytest.mark.parametrize("scale", [RAIN, RAIN_PERCEPTUAL])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_legend_names_unit_and_special_classes(scale, theme):
-    text = legend_html(scale, RAIN_DIFFERENCE, theme, "#ffffff")
-    for words in ("Rain rate (mm/h)", "dry (below 0.1)", "no data", "outside", "±0.5"):
-        assert words in text
+    text = legend_html([scale, RAIN_DIFFERENCE, OUTCOME, probability_scale(5.0)], theme, "#ffffff")
+    words = ["Rain rate (mm/h)", "dry (below 0.1)", "no data", "outside", "±0.5"]
+    for word in (*words, "false alarm", "Probability of ≥ 5 mm/h (%)"):
+        assert word in text
     places = [float(place) for place in re.findall(r"left:([\d.]+)%", text)]
     assert all(0 < place < 100 for place in places)
-
-
-def test_the_score_table_marks_the_better_one(page):
-    run_it(page)
-    page.state.shows_truth = True
-    deadline = time.monotonic() + PATIENCE
-    while page.desk.scores is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    text = scores_table(page.desk.scores)
-    assert "+10 min" in text
-    assert "persistence" in text
-    assert "CSI" in text
 
 
 def test_the_drop_zone_gives_files_or_a_reason():
