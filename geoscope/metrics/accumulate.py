@@ -1,80 +1,28 @@
 """Scores that grow frame by frame: what the page, the archive and the benchmarks feed while they run."""
 
 import datetime
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoscope.errors import ConfigError, ShapeError
-from geoscope.metrics import contingency, continuous, neighbourhood, pooling
+from geoscope.metrics import contingency
+from geoscope.metrics.families import (
+    KINDS,
+    Settings,
+    count_ensemble,
+    count_fields,
+    count_member_share,
+    count_probability_fields,
+)
 from geoscope.metrics.sums import Sums, as_array
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Lead = np.timedelta64 | datetime.timedelta | float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is counted. Empty or false families cost nothing; sizes are in pixels.
-
-    `thresholds` in the fields' unit; `pools` for CSI of block maxima; `scales` for the fractions skill score;
-    `tolerances` for neighbourhood CSI; `log_error` for errors of ln(1 + value).
-    """
-
-    thresholds: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0)
-    pools: tuple[int, ...] = ()
-    scales: tuple[int, ...] = ()
-    tolerances: tuple[int, ...] = ()
-    log_error: bool = False
-
-    def __post_init__(self) -> None:
-        clean: dict[str, Any] = {
-            "thresholds": tuple(float(t) for t in contingency.rising_thresholds(self.thresholds)),
-            "pools": pooling.checked_sizes("pools", self.pools),
-            "scales": pooling.checked_sizes("scales", self.scales),
-            "tolerances": pooling.checked_sizes("tolerances", self.tolerances, smallest=0),
-        }
-        for name, value in clean.items():
-            object.__setattr__(self, name, value)
-
-
-Family = Callable[[np.ndarray, np.ndarray], Sums]
-
-KINDS: dict[str, type[Sums]] = {
-    "events": contingency.Contingency,
-    "errors": continuous.ErrorSums,
-    "log_errors": continuous.LogErrorSums,
-    "pooled": contingency.Contingency,
-    "fractions": neighbourhood.FractionSums,
-    "tolerant": neighbourhood.TolerantCounts,
-}
-
-
-def field_families(settings: Settings) -> dict[str, Family]:
-    """The counting functions of one forecast and one observed frame (H, W), by name."""
-    levels = settings.thresholds
-    families: dict[str, Family] = {
-        "events": functools.partial(contingency.count_events, thresholds=levels),
-        "errors": continuous.sum_errors,
-    }
-    if settings.log_error:
-        families["log_errors"] = continuous.sum_log_errors
-    if settings.pools:
-        families["pooled"] = functools.partial(pooling.count_pooled, thresholds=levels, pools=settings.pools)
-    if settings.scales:
-        families["fractions"] = functools.partial(
-            neighbourhood.sum_fractions, thresholds=levels, scales=settings.scales
-        )
-    if settings.tolerances:
-        families["tolerant"] = functools.partial(
-            neighbourhood.count_tolerant, thresholds=levels, tolerances=settings.tolerances
-        )
-    return families
 
 
 class Verification:
@@ -109,23 +57,73 @@ class Verification:
             ConfigError: a lead that is not a time.
         """
         forecast, observed = as_array(forecast), as_array(observed)
-        leads = [_nanoseconds(one) for one in np.atleast_1d(np.asarray(lead))]
         if forecast.shape != observed.shape:
             raise ShapeError(
                 f"forecast {forecast.shape} and observed {observed.shape} must have the same shape"
             )
-        if forecast.ndim == 2:
-            forecast, observed = forecast[None], observed[None]
-        if forecast.ndim != 3 or len(forecast) != len(leads):
-            raise ShapeError(
-                f"forecast of shape {forecast.shape} for {len(leads)} leads: expected (H, W) with one lead "
-                "or (T, H, W) with T leads"
-            )
-        families = field_families(self.settings)
-        for at, predicted, seen in zip(leads, forecast, observed, strict=True):
-            self._add(at, {name: count(predicted, seen) for name, count in families.items()})
+        for at, number in self._frames_of(observed, lead):
+            self._add(at, count_fields(self.settings, forecast[number], observed[number]))
             self.frames[at] = self.frames.get(at, 0) + 1
         return self
+
+    def update_ensemble(
+        self, members: Any, observed: Any, lead: "Lead | Sequence[Lead] | np.ndarray"
+    ) -> "Verification":
+        """Count ensembles (M, H, W) against (H, W), or (M, T, H, W) against (T, H, W); gives itself back.
+
+        The ensemble mean is counted as `update` counts a forecast, the members for the scores of ensembles, and the
+        share of members at or above each threshold as its probability.
+
+        Raises:
+            ShapeError: shapes that do not belong together, or leads that do not match.
+            ConfigError: a lead that is not a time.
+        """
+        members, observed = as_array(members), as_array(observed)
+        if members.ndim != observed.ndim + 1 or members.shape[1:] != observed.shape or not len(members):
+            raise ShapeError(
+                f"members {members.shape} and observed {observed.shape} must be (member, ...) and (...)"
+            )
+        self.update(members.mean(axis=0), observed, lead)
+        for at, number in self._frames_of(observed, lead):
+            of_frame, seen = members[(slice(None), *number)], observed[number]
+            self._add(at, count_ensemble(self.settings, of_frame, seen))
+            self._add(at, count_member_share(self.settings, of_frame, seen))
+        return self
+
+    def update_probabilities(
+        self, probabilities: Any, observed: Any, lead: "Lead | Sequence[Lead] | np.ndarray"
+    ) -> "Verification":
+        """Count P(value >= threshold), (K, H, W) or (K, T, H, W) in the rising order of thresholds; gives itself back.
+
+        Only the scores of probabilities are counted; give the field itself to `update`.
+
+        Raises:
+            ShapeError: shapes that do not belong together, or leads that do not match.
+            DataError: probabilities outside [0, 1].
+            ConfigError: a lead that is not a time.
+        """
+        probabilities, observed = as_array(probabilities), as_array(observed)
+        if probabilities.shape != (len(self.settings.thresholds), *observed.shape):
+            raise ShapeError(
+                f"probabilities {probabilities.shape} for {len(self.settings.thresholds)} thresholds and observed "
+                f"{observed.shape}: expected (threshold, ...) and (...)"
+            )
+        for at, number in self._frames_of(observed, lead):
+            of_frame = probabilities[(slice(None), *number)]
+            self._add(at, count_probability_fields(self.settings, of_frame, observed[number]))
+        return self
+
+    def _frames_of(self, observed: np.ndarray, lead: Any) -> list[tuple[int, tuple[int, ...]]]:
+        """Each frame's lead in nanoseconds, and its index in (H, W) or (T, H, W)."""
+        leads = [_nanoseconds(one) for one in np.atleast_1d(np.asarray(lead))]
+        if observed.ndim == 2 and len(leads) == 1:
+            return [(leads[0], ())]
+        if observed.ndim != 3 or len(observed) != len(leads):
+            raise ShapeError(
+                f"frames of shape {observed.shape} for {len(leads)} leads: expected (H, W) with one lead "
+                "or (T, H, W) with T leads"
+            )
+        return [(at, (number,)) for number, at in enumerate(leads)]
 
     def _add(self, lead: int, counted: Mapping[str, Sums]) -> None:
         mine = self.sums.setdefault(lead, {})

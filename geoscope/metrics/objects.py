@@ -110,7 +110,7 @@ def _describe(rain: np.ndarray, factor: float, quantile: float) -> tuple[float, 
 
 
 def sal_structure(sums: SalSums) -> np.ndarray:
-    """Mean S in [-2, 2]: above 0 objects are too large or too flat, below 0 too small or too peaked. Wernli et al. 2008."""
+    """Mean S in [-2, 2]: above 0 objects are too large or flat, below 0 too small or peaked. Wernli et al. 2008."""
     return ratio(sums.structure, sums.object_frames)
 
 
@@ -120,7 +120,7 @@ def sal_amplitude(sums: SalSums) -> np.ndarray:
 
 
 def sal_location(sums: SalSums) -> np.ndarray:
-    """Mean L in [0, 2]: distance of the centres of mass and difference in scatter of the objects. Wernli et al. 2008."""
+    """Mean L in [0, 2]: distance of the centres of mass and of the objects' scatter. Wernli et al. 2008."""
     return ratio(sums.location, sums.object_frames)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from geoscope.errors import ConfigError, DataError, ShapeError
 from geoscope.metrics.contingency import at_or_above, rising_thresholds
-from geoscope.metrics.sums import Sums, as_array, ratio
+from geoscope.metrics.sums import Sums, as_array, ratio, stack
 
 _EDGE = 1e-6  # 3 of 10 members in float32 still belong to the bin that begins at 0.3
 
@@ -80,8 +80,6 @@ def count_probabilities(
         raise ShapeError(
             f"{len(probabilities)} fields of probability for {len(levels)} thresholds: give one for each"
         )
-    from geoscope.metrics.sums import stack
-
     pairs = zip(probabilities, levels, strict=True)
     return stack([count_probability(p, observed, float(level), bins=bins) for p, level in pairs])
 

@@ -10,8 +10,8 @@ from geoscope.metrics.sums import Sums, known_pair, ratio
 
 WINDOW, SIGMA = 11, 1.5
 _OFFSETS = np.arange(WINDOW) - WINDOW // 2
-_KERNEL = np.exp(-np.square(_OFFSETS) / (2 * SIGMA**2))
-_KERNEL = _KERNEL / _KERNEL.sum()
+_WEIGHTS = np.exp(-np.square(_OFFSETS) / (2 * SIGMA**2))
+_KERNEL = _WEIGHTS / _WEIGHTS.sum()
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,92 +6,192 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from geoscope.metrics import contingency, continuous, neighbourhood
+from geoscope.metrics import (
+    contingency,
+    continuous,
+    ensemble,
+    neighbourhood,
+    objects,
+    probability,
+    similarity,
+    spectrum,
+)
 from geoscope.metrics.sums import Sums, stack
 
 if TYPE_CHECKING:
     from geoscope.metrics.accumulate import Verification
 
+COST_LOSS = np.round(np.arange(1, 20) * 0.05, 2)  # users of the economic value
 Formula = Callable[[Any], np.ndarray]
+Score = tuple[tuple[str, ...], Formula]  # dimensions after lead_time, and how it follows from the sums
 
-EVENT_SCORES: dict[str, Formula] = {
-    "csi": contingency.critical_success_index,
-    "pod": contingency.probability_of_detection,
-    "far": contingency.false_alarm_ratio,
-    "success_ratio": contingency.success_ratio,
-    "frequency_bias": contingency.frequency_bias,
-    "hss": contingency.heidke_skill_score,
-    "ets": contingency.equitable_threat_score,
-    "f1": contingency.f1_score,
-}
-ERROR_SCORES: dict[str, Formula] = {
-    "mae": continuous.mean_absolute_error,
-    "rmse": continuous.root_mean_square_error,
-    "mean_error": continuous.mean_error,
-    "correlation": continuous.correlation,
-    "mean_forecast": continuous.mean_forecast,
-    "mean_observed": continuous.mean_observed,
-}
-LOG_SCORES: dict[str, Formula] = {
-    "mean_log_error": continuous.mean_log_error,
-    "rms_log_error": continuous.root_mean_square_log_error,
-}
-POOLED_SCORES: dict[str, Formula] = {
-    "pool_csi": contingency.critical_success_index,
-    "pool_pod": contingency.probability_of_detection,
-    "pool_success_ratio": contingency.success_ratio,
-}
-TOLERANT_SCORES: dict[str, Formula] = {
-    "tolerant_csi": neighbourhood.tolerant_critical_success_index,
-    "tolerant_pod": neighbourhood.tolerant_probability_of_detection,
-    "tolerant_success_ratio": neighbourhood.tolerant_success_ratio,
-}
-# family -> (dimensions after lead_time, scores)
-TABLES: dict[str, tuple[tuple[str, ...], dict[str, Formula]]] = {
-    "events": (("threshold",), EVENT_SCORES),
-    "errors": ((), ERROR_SCORES),
-    "log_errors": ((), LOG_SCORES),
-    "pooled": (("pool", "threshold"), POOLED_SCORES),
-    "fractions": (("scale", "threshold"), {"fss": neighbourhood.fractions_skill_score}),
-    "tolerant": (("tolerance", "threshold"), TOLERANT_SCORES),
+
+def _scores(dimensions: tuple[str, ...], formulas: dict[str, Formula]) -> dict[str, Score]:
+    return {name: (dimensions, formula) for name, formula in formulas.items()}
+
+
+TABLES: dict[str, dict[str, Score]] = {
+    "events": _scores(
+        ("threshold",),
+        {
+            "csi": contingency.critical_success_index,
+            "pod": contingency.probability_of_detection,
+            "far": contingency.false_alarm_ratio,
+            "success_ratio": contingency.success_ratio,
+            "frequency_bias": contingency.frequency_bias,
+            "hss": contingency.heidke_skill_score,
+            "ets": contingency.equitable_threat_score,
+            "f1": contingency.f1_score,
+        },
+    ),
+    "errors": _scores(
+        (),
+        {
+            "mae": continuous.mean_absolute_error,
+            "rmse": continuous.root_mean_square_error,
+            "mean_error": continuous.mean_error,
+            "correlation": continuous.correlation,
+            "mean_forecast": continuous.mean_forecast,
+            "mean_observed": continuous.mean_observed,
+        },
+    ),
+    "log_errors": _scores(
+        (),
+        {
+            "mean_log_error": continuous.mean_log_error,
+            "rms_log_error": continuous.root_mean_square_log_error,
+        },
+    ),
+    "pooled": _scores(
+        ("pool", "threshold"),
+        {
+            "pool_csi": contingency.critical_success_index,
+            "pool_pod": contingency.probability_of_detection,
+            "pool_success_ratio": contingency.success_ratio,
+        },
+    ),
+    "fractions": _scores(("scale", "threshold"), {"fss": neighbourhood.fractions_skill_score}),
+    "tolerant": _scores(
+        ("tolerance", "threshold"),
+        {
+            "tolerant_csi": neighbourhood.tolerant_critical_success_index,
+            "tolerant_pod": neighbourhood.tolerant_probability_of_detection,
+            "tolerant_success_ratio": neighbourhood.tolerant_success_ratio,
+        },
+    ),
+    "spectrum": _scores(
+        ("wavenumber",),
+        {
+            "spectrum_forecast": spectrum.spectrum_of_forecast,
+            "spectrum_observed": spectrum.spectrum_of_observed,
+            "spectrum_ratio": spectrum.spectrum_ratio,
+        },
+    ),
+    "similarity": _scores((), {"ssim": similarity.structural_similarity}),
+    "sal": _scores(
+        (),
+        {
+            "sal_structure": objects.sal_structure,
+            "sal_amplitude": objects.sal_amplitude,
+            "sal_location": objects.sal_location,
+            "sal_structure_magnitude": objects.sal_structure_magnitude,
+            "sal_amplitude_magnitude": objects.sal_amplitude_magnitude,
+        },
+    ),
+    "ensemble": _scores(
+        (),
+        {
+            "crps": ensemble.crps,
+            "crps_fair": ensemble.crps_fair,
+            "spread": ensemble.spread,
+            "mean_rmse": ensemble.mean_rmse,
+            "spread_skill_ratio": ensemble.spread_skill_ratio,
+        },
+    ),
+    "ranks": _scores(("rank",), {"rank_histogram": ensemble.rank_histogram}),
+    "probability": {
+        **_scores(
+            ("threshold",),
+            {
+                "brier": probability.brier_score,
+                "brier_skill": probability.brier_skill_score,
+                "brier_reliability": probability.brier_reliability,
+                "brier_resolution": probability.brier_resolution,
+                "brier_uncertainty": probability.brier_uncertainty,
+                "roc_area": probability.roc_area,
+            },
+        ),
+        **_scores(
+            ("threshold", "probability_bin"),
+            {
+                "reliability_probability": lambda table: probability.reliability_curve(table)[0],
+                "reliability_frequency": lambda table: probability.reliability_curve(table)[1],
+                "reliability_pixels": lambda table: table.pixels,
+            },
+        ),
+        **_scores(
+            ("threshold", "warning"),
+            {
+                "roc_false_alarm_rate": lambda table: probability.roc_curve(table)[0],
+                "roc_detection": lambda table: probability.roc_curve(table)[1],
+            },
+        ),
+        **_scores(
+            ("threshold", "cost_loss"),
+            {"economic_value": lambda table: probability.economic_value(table, COST_LOSS)},
+        ),
+    },
 }
 
 
 def dataset(counted: "Verification") -> xr.Dataset:
-    """The scores of a verification, dimensions lead_time and threshold, pool, scale, tolerance where asked for.
+    """The scores of a verification; dimensions lead_time and threshold, and those of the families asked for.
 
     Counts `hits`, `misses`, `false_alarms`, `correct_negatives`, `pixels`; each score NAME by lead, and NAME_pooled
-    from sums added over the leads (scores without a threshold: as attribute NAME). attrs: `csi_mean`, `frames`.
+    from sums added over the leads (a score without further dimension: the attribute NAME). Dimensions of families:
+    pool, scale, tolerance (pixels), wavenumber (waves per longest side), rank (members below the observation),
+    probability_bin (its middle), warning (the lowest probability that warns; the first one never does) and cost_loss.
+    attrs: `csi_mean`, `frames`.
     """
-    settings = counted.settings
-    leads = counted.leads
     variables: dict[str, Any] = {}
     attributes: dict[str, Any] = {"csi_mean": counted.csi_mean(), "frames": sum(counted.frames.values())}
-    present = [name for name in TABLES if any(name in families for families in counted.sums.values())]
-    for family in present:
-        dimensions, formulas = TABLES[family]
+    for family, scores in TABLES.items():
+        if not any(family in families for families in counted.sums.values()):
+            continue
         by_lead = _by_lead(counted, family)
         if family == "events":
             variables |= {name: (("lead_time", "threshold"), part) for name, part in by_lead.parts().items()}
         if family == "errors":
             variables["pixels"] = (("lead_time",), np.asarray(by_lead.parts()["pixels"], np.int64))
         over_leads = by_lead.pooled(0)
-        for name, formula in formulas.items():
+        for name, (dimensions, formula) in scores.items():
             variables[name] = (("lead_time", *dimensions), formula(by_lead))
             value = formula(over_leads)
             if dimensions:
                 variables[f"{name}_pooled"] = (dimensions, value)
             else:
                 attributes[name] = float(value)
-    coordinates: dict[str, Any] = {"lead_time": leads, "threshold": np.array(settings.thresholds)}
-    for name, family, sizes in (
-        ("pool", "pooled", settings.pools),
-        ("scale", "fractions", settings.scales),
-        ("tolerance", "tolerant", settings.tolerances),
-    ):
-        if family in present:
-            coordinates[name] = np.array(sizes, np.int64)
-    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+    table = xr.Dataset(variables, attrs=attributes)
+    return table.assign_coords(_coordinates(counted, table))
+
+
+def _coordinates(counted: "Verification", table: xr.Dataset) -> dict[str, Any]:
+    settings = counted.settings
+    bins = settings.probability_bins
+    edges = np.arange(bins, -1, -1) / bins
+    known: dict[str, np.ndarray] = {
+        "pool": np.array(settings.pools, np.int64),
+        "scale": np.array(settings.scales, np.int64),
+        "tolerance": np.array(settings.tolerances, np.int64),
+        "probability_bin": (np.arange(bins) + 0.5) / bins,
+        "warning": np.where(edges == 1, np.inf, edges),
+        "cost_loss": COST_LOSS,
+    }
+    for name in ("wavenumber", "rank"):
+        if name in table.sizes:
+            known[name] = np.arange(table.sizes[name])
+    here = {name: values for name, values in known.items() if name in table.sizes}
+    return {"lead_time": counted.leads, "threshold": np.array(settings.thresholds), **here}
 
 
 def _by_lead(counted: "Verification", family: str) -> Sums:
