@@ -1,5 +1,8 @@
-"""`geoscope train`: the training runs that made the shipped weights, for your own data."""
+"""`geoscope train`: the training runs that made the shipped weights, on your own data, stopped and gone on with."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +19,32 @@ def train(
         "runs"
     ),
 ) -> None:
-    """Train a model as the settings say; an interrupted run leaves its last whole checkpoint."""
+    """Train a model as the settings say; a run that was stopped, by whatever, goes on with the same command."""
     if not config.is_file():
         raise ConfigError(f"--config {str(config)!r} is not a file; give the settings as TOML")
     from geoscope.training.tasks import TASKS
 
     if task not in TASKS:
         raise ConfigError(f"TASK {task!r} is not known; there are {', '.join(sorted(TASKS))}")
-    with progress_bar(f"train {task}") as progress:
+    with _lines_of_the_log(), progress_bar(f"train {task}") as progress:
         TASKS[task](config, out, progress)
     typer.echo(f"trained {task}; the result is in {out}")
+
+
+@contextmanager
+def _lines_of_the_log() -> Iterator[None]:
+    """What the run says of itself (estimate, a broken checkpoint), a line each on stderr."""
+    log, handler = logging.getLogger("geoscope.training"), _Lines()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)

@@ -1,20 +1,70 @@
 """The tasks that `geoscope train TASK --config RECIPE.toml` knows."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 Progress = Callable[[str, float], None]
+NOWCASTER = "nowcaster"
+RECIPE = "recipe.toml"
 
 
 def train_nowcast(config_path: Path, out: Path, progress: Progress) -> None:
-    """Train the compact nowcaster by the recipe in ``config_path``; weights and log go to the folder ``out``."""
-    from geoscope.training import nowcast, recipe
+    """Train what the table [model] of the recipe names: the nowcaster (without one), or a network of frames.
+
+    Weights, logs, pictures, checkpoints and a copy of the recipe go to the folder ``out``; a run that was stopped
+    goes on there.
+
+    Raises:
+        ConfigError: the recipe cannot work; DataError: the data are missing, damaged or empty; TrainingError: see
+            `geoscope.training.engine.fit`.
+    """
     from geoscope.training.engine import fit
 
-    settings, own = recipe.split(
-        recipe.read(config_path), nowcast.NowcasterRecipe, config_path.name, nowcast.DEFAULTS
-    )
-    fit(nowcast.NowcasterTask(own, settings, config_path.parent), settings, out, progress)
+    settings, task = open_task(config_path)
+    out.mkdir(parents=True, exist_ok=True)
+    if config_path.resolve() != (out / RECIPE).resolve():
+        shutil.copyfile(config_path, out / RECIPE)
+    fit(task, settings, out, progress)
+
+
+def open_task(config_path: Path) -> tuple[Any, Any]:
+    """The engine's settings and the task of a recipe, its data opened.
+
+    Raises:
+        ConfigError: the recipe cannot work; DataError: the data are missing, damaged or empty.
+    """
+    from geoscope.training import recipe
+
+    tables = recipe.read(config_path)
+    where = config_path.name
+    model = tables.get("model", {})
+    name = model.get("name", NOWCASTER) if isinstance(model, dict) else NOWCASTER
+    if name == NOWCASTER:
+        from geoscope.training import nowcast
+
+        tables.pop("model", None)
+        settings, own = recipe.split(tables, nowcast.NowcasterRecipe, where, nowcast.DEFAULTS)
+        return settings, nowcast.NowcasterTask(own, settings, config_path.parent)
+    return _open_frames(tables, name, where, config_path.parent)
+
+
+def _open_frames(tables: dict[str, Any], name: str, where: str, beside: Path) -> tuple[Any, Any]:
+    from geoscope.errors import ConfigError
+    from geoscope.models.networks import NAMES
+    from geoscope.training import frame_data, frames, recipe
+    from geoscope.zoo.tables import build, nearest
+
+    if name not in NAMES:
+        raise ConfigError(
+            f"{where}: [model] name {name!r} is not known; {nearest(str(name), (NOWCASTER, *NAMES))}"
+        )
+    settings, own = recipe.split(tables, frames.FramesRecipe, where, frames.DEFAULTS)
+    model = build(frames.ModelTable, own.model, f"{where}: [model]")
+    table = frame_data.read_table(own.data, where)
+    data = frame_data.open_table(table, beside, settings.seed)
+    return settings, frames.FramesTask(model, data, settings)
 
 
 TASKS: dict[str, Callable[[Path, Path, Progress], None]] = {"nowcast": train_nowcast}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from geoscope.errors import Cancelled, TrainingError
 from geoscope.training.engine import checkpoints
+from geoscope.training.engine.estimate import Estimate, probe
 from geoscope.training.engine.parts import (
     MANY,
     Log,
@@ -156,7 +157,24 @@ class Training(pl.LightningModule):
         if self.trainer.is_global_zero:
             self.log_rows = Log(self.out / "log.csv", self.step)
             self.score_rows = Log(self.out / "scores.csv", self.step)
+        if self.settings.estimate and self.trainer.is_global_zero:
+            log.info("%s", self._estimate().sentence())
+            self.started = time.monotonic()
         self.board = _board(self) if self.settings.tensorboard and self.trainer.is_global_zero else None
+
+    def _estimate(self) -> Estimate:
+        first = self.step * self.settings.accumulate * self.trainer.world_size
+        with self.trainer.precision_plugin.train_step_context():
+            cost = probe(self.task, self.network, first, self.device)
+        left = None if self.total is None else self.total - self.step
+        minutes = self.settings.minutes
+        return Estimate(
+            cost=cost,
+            seconds_a_step=cost.seconds_a_step(self.settings),
+            steps_left=left,
+            minutes_left=None if minutes is None else max(0.0, minutes - self.seconds_before / 60),
+            parameters=sum(p.numel() for p in self.network.parameters()),
+        )
 
     def batch_number(self, batch_idx: int) -> int:
         """The number of the micro-batch at hand, from what is done and its place within the update."""

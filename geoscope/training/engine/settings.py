@@ -25,7 +25,8 @@ class Settings:
     validate_every: steps from one validation to the next (0: every epoch where the data have a length, else only at
         the end). patience: validations without a better score after which the run stops (0: never).
     save_every: steps from one checkpoint to the next (0: by the clock only). save_minutes: the same in minutes.
-    log_every: steps from one line of the log to the next.
+    log_every: steps from one line of the log to the next. estimate: measure one step before the run begins, and say
+        how long all will take and how much memory.
     """
 
     steps: int | None = None
@@ -54,6 +55,7 @@ class Settings:
     log_every: int = 50
     tensorboard: bool = False
     pictures: bool = True
+    estimate: bool = True
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None and self.minutes is None:
