@@ -3,7 +3,7 @@
 Samples are dicts of ``input`` (T, H, W, C) and ``target`` (T', H, W, C), float32, functions of their index alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,7 +13,14 @@ from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig, Published
 from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.data.sevir_windows import SevirWindows
 from geoscope.errors import ConfigError, DataError
+from geoscope.models.networks.weights import Encoding
+from geoscope.training import splits
+from geoscope.training.augmentation import Augmentation
+from geoscope.training.event_folder import read_events
+from geoscope.training.event_windows import DrawnEventWindows, EventWindowConfig, EventWindows
 from geoscope.zoo.tables import build, nearest
+
+_ENDLESS = 2**62
 
 
 class Samples(Protocol):
@@ -28,17 +35,19 @@ class Samples(Protocol):
 class FrameData:
     """Two splits, and what their numbers are.
 
-    encoding: "unit" for pictures in [0, 1]; "vil" for SEVIR's codes over 255. kilometres and minutes: of a pixel and
-    a frame, where the data have such. description and split: for the model card.
+    encoding: "unit" for pictures in [0, 1]; "vil" for SEVIR's codes over 255; "log rain" see `event_windows`.
+    kilometres and minutes: of a pixel and a frame, where the data have such, all the same. description and split: for
+    the model card. is_endless: the samples to train on are drawn one by one and never come again.
     """
 
     train: Samples
     validation: Samples
-    encoding: Literal["unit", "vil"]
+    encoding: Encoding
     description: str
     split: str
     kilometres: float | None = None
     minutes: float | None = None
+    is_endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +154,66 @@ class NBodyMnistTable:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EventsTable:
+    """[data] kind = "events": a folder of storms, whole storms apart for validation.
+
+    groups: a TOML file that says which files show one storm (see `splits.read_group_rule`). held_out: beginnings of
+    names that are not read into either split. validation_share: of the storms. count: windows of an epoch (0: drawn
+    without end). The rest as in `EventWindowConfig` and `Augmentation`.
+    """
+
+    kind: Literal["events"]
+    folder: str
+    groups: str = ""
+    held_out: tuple[str, ...] = ()
+    validation_share: float = 0.2
+    validation_count: int = 200
+    count: int = 0
+    in_frames: int = 7
+    out_frames: int = 6
+    size: int = 128
+    stride: int = 6
+    interval_minutes: float | None = None
+    least_known: float = 0.3
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def open(self, beside: Path, seed: int) -> FrameData:
+        """Windows drawn from some storms, and all windows of the others; refuses storms that stand on both sides."""
+        if not 0 < self.validation_share < 1:
+            raise ConfigError(
+                f"[data] validation_share={self.validation_share}: expected a share between 0 and 1"
+            )
+        config = EventWindowConfig(
+            in_frames=self.in_frames,
+            out_frames=self.out_frames,
+            size=self.size,
+            stride=self.stride,
+            interval_minutes=self.interval_minutes,
+            least_known=self.least_known,
+        )
+        rule = splits.read_group_rule(beside / self.groups) if self.groups else None
+        found = read_events(beside / self.folder, rule)
+        found = [pair for pair in found if not pair[0].name.startswith(self.held_out or ("\0",))]
+        traces = {event.name: trace for event, trace in found}
+        share = {"train": 1 - self.validation_share, "val": self.validation_share}
+        names = splits.split_groups(splits.merged_groups(list(traces.values())), share, seed)
+        splits.check_splits({side: [traces[name] for name in held] for side, held in names.items()})
+        train, validation = ([e for e, _ in found if e.name in names[side]] for side in ("train", "val"))
+        drawn = DrawnEventWindows(train, config, self.augmentation, count=self.count or _ENDLESS, seed=seed)
+        intervals, pixels = ({getattr(e, key) for e in train} for key in ("interval_minutes", "pixel_km"))
+        return FrameData(
+            drawn,
+            First(EventWindows(validation, config), self.validation_count),
+            "log rain",
+            f"{len(train)} storm events in {self.folder}: {', '.join(e.name for e in train)}",
+            f"whole storms left out to validate: {', '.join(e.name for e in validation)}",
+            pixels.pop() if len(pixels) == 1 else None,
+            self.interval_minutes or (intervals.pop() if len(intervals) == 1 else None),
+            is_endless=not self.count,
+        )
+
+
 class First:
     """The first ``count`` samples, evenly spread over the split; 0 for all of them."""
 
@@ -167,6 +236,7 @@ TABLES: dict[str, type[Any]] = {
     "sevir": SevirTable,
     "moving-mnist": MovingMnistTable,
     "nbody-mnist": NBodyMnistTable,
+    "events": EventsTable,
 }
 
 

@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 from geoscope.data.sevir_windows import restore_codes
 from geoscope.errors import ConfigError
+from geoscope.metrics.contingency import Contingency, count_events, critical_success_index
 from geoscope.metrics.sevir import SEVIR_THRESHOLDS, SevirCounts, count_sevir, scores_of_counts
 from geoscope.models.networks.frames import scheduled_hints
 from geoscope.models.networks.weights import NetworkHeader, save_network
 from geoscope.training.contact_sheet import contact_sheet
 from geoscope.training.engine import Batch, Progress, Settings, Task
+from geoscope.training.event_windows import decode_rain
 from geoscope.training.frame_data import FrameData, Samples
 
+RAIN_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
 # What a recipe need not say; the rest are the defaults of `Settings`. The schedule is the published one.
 DEFAULTS: dict[str, Any] = {"warmup": 0.2, "floor": 1e-3}
 
@@ -56,7 +59,7 @@ class FramesTask(Task):
     def __init__(self, model: ModelTable, data: FrameData, settings: Settings) -> None:
         self.name = model.name
         self.model, self.data, self.settings = model, data, settings
-        self.examples = len(data.train)
+        self.examples = None if data.is_endless else len(data.train)
         self.validation_batches = -(-len(data.validation) // settings.micro)
         self.monitor, self.direction = ("csi_m", "max") if data.encoding != "unit" else ("mse", "min")
         sample = data.validation[0]
@@ -84,11 +87,13 @@ class FramesTask(Task):
         return published_groups(network, weight_decay)
 
     def batch(self, index: int) -> Batch:
-        """The next samples of the epoch's order, which the seed shuffles anew for each epoch."""
-        micro, count = self.settings.micro, len(self.data.train)
-        places = range(index * micro, (index + 1) * micro)
-        chosen = [shuffled(self.settings.seed, place // count, count)[place % count] for place in places]
-        batch = stacked(self.data.train, [int(one) for one in chosen])
+        """The next samples of the epoch's order, which the seed shuffles anew for each epoch, or of those drawn."""
+        micro, count = self.settings.micro, self.examples
+        places = list(range(index * micro, (index + 1) * micro))
+        if count is not None:
+            seed = self.settings.seed
+            places = [int(shuffled(seed, place // count, count)[place % count]) for place in places]
+        batch = stacked(self.data.train, places)
         if self.model.shown_until:
             batch["shown"] = torch.tensor(self._share_shown(index))
         return batch
@@ -105,7 +110,7 @@ class FramesTask(Task):
         else:
             forecast = network(batch["input"])
         extra = network.auxiliary_loss() if hasattr(network, "auxiliary_loss") else 0.0  # type: ignore[operator]
-        return squared_error(forecast.float(), batch["target"]) + extra
+        return squared_error(forecast.float(), truth(batch)) + extra
 
     def validation_batch(self, index: int) -> Batch:
         """The validation samples in their order."""
@@ -115,17 +120,21 @@ class FramesTask(Task):
 
     def validate(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Sums of errors, and counts of events where the data have thresholds."""
-        forecast, target = network(batch["input"]).float(), batch["target"]
+        forecast, target = network(batch["input"]).float(), truth(batch)
         known = torch.isfinite(target)
         error = torch.where(known, forecast - target, 0.0).double()
         sums = {"square": error.square().sum(), "absolute": error.abs().sum(), "pixels": known.sum()}
         if self.data.encoding == "vil":
             counts = count_sevir(codes(forecast), codes(target))
             sums |= {name: torch.from_numpy(part) for name, part in counts.parts().items()}
+        if self.data.encoding == "log rain":
+            rain, seen = (decode_rain(values.cpu().numpy()) for values in (forecast, target))
+            counts = count_events(rain, seen, RAIN_THRESHOLDS)
+            sums |= {name: torch.from_numpy(part) for name, part in counts.parts().items()}
         return sums
 
     def scores(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        """Errors a pixel in the network's own numbers; CSI by SEVIR's thresholds and their mean."""
+        """Errors a pixel in the network's own numbers; CSI by SEVIR's or rain's thresholds and their mean."""
         pixels = max(1.0, float(sums["pixels"]))
         scores = {"mse": float(sums["square"]) / pixels, "mae": float(sums["absolute"]) / pixels}
         if self.data.encoding == "vil":
@@ -133,6 +142,11 @@ class FramesTask(Task):
             found = scores_of_counts(counts)
             scores["csi_m"] = float(found["csi_m"])
             scores |= {f"csi_{level}": float(found["csi"][level]) for level in SEVIR_THRESHOLDS}
+        if self.data.encoding == "log rain":
+            names = ("hits", "misses", "false_alarms", "correct_negatives")
+            csi = critical_success_index(Contingency(*(sums[name].numpy() for name in names)))
+            scores["csi_m"] = float(np.nan_to_num(csi).mean())
+            scores |= {f"csi_{t:g}": float(value) for t, value in zip(RAIN_THRESHOLDS, csi, strict=True)}
         return scores
 
     @torch.no_grad()
@@ -164,9 +178,16 @@ def shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def stacked(samples: Samples, indices: list[int]) -> Batch:
-    """Samples side by side: ``input`` (B, T, H, W, C) and ``target`` (B, T', H, W, C)."""
+    """Samples side by side: ``input`` (B, T, H, W, C), ``target`` (B, T', H, W, C) and what else they hold."""
     found = [samples[index] for index in indices]
-    return {key: torch.from_numpy(np.stack([one[key] for one in found])) for key in ("input", "target")}
+    return {key: torch.from_numpy(np.stack([one[key] for one in found])) for key in found[0]}
+
+
+def truth(batch: Batch) -> Tensor:
+    """The target, NaN where there is no data."""
+    if "known" not in batch:
+        return batch["target"]
+    return torch.where(batch["known"], batch["target"], torch.nan)
 
 
 def squared_error(forecast: Tensor, target: Tensor) -> Tensor:
