@@ -84,6 +84,8 @@ def run_archive(
         )
     report("opening the archive", 0.0)
     rain = open_lazily(archive, variable, fill_gaps)
+    if fill_gaps != "nan":  # frames that were filled on request count as frames
+        rain = rain.assign_attrs(filled_frames="")
     model = card(settings.model)
     plan = _plan(rain, settings, model)
     name = store.variable_name(rain)
