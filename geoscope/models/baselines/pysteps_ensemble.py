@@ -46,16 +46,20 @@ class PystepsSteps:
         seed: int,
         progress: Progress,
     ) -> np.ndarray:
-        """Rain (members, lead_steps, H, W) in mm/h; the same for the same ``seed``."""
+        """Rain (members, lead_steps, H, W) in mm/h; the same for the same ``seed``.
+
+        Raises:
+            DataError: a history or a field that pysteps cannot work with.
+        """
+        pysteps_run.check_frames(self.card.name, past, needs_memory=True)
+        if pysteps_run.is_dry(past[-1]):
+            return pysteps_run.dry_forecast((members, lead_steps, *past.shape[1:]), past[-1])
 
         def work() -> np.ndarray:
             from pysteps import nowcasts
 
             decibel = pysteps_run.rain_to_db(past[-pysteps_run.MOTION_FRAMES :])
             velocity = pysteps_run.motion_of(decibel)
-            if not (decibel[-3:] > pysteps_run.DRY_DB).any():
-                dry = np.zeros((members, lead_steps, *past.shape[1:]))
-                return pysteps_run.carry_missing(dry, past[-1], velocity)
             forecast = nowcasts.get_method("steps")(
                 decibel[-3:],
                 velocity,
@@ -98,7 +102,11 @@ class PystepsLinda:
         lead_steps: int,
         progress: Progress,
     ) -> np.ndarray:
-        """Rain (lead_steps, H, W) in mm/h, NaN = no data in both."""
+        """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W), NaN = no data in both.
+
+        Raises:
+            DataError: a history or a field that pysteps cannot work with, for instance without cells to follow.
+        """
         return self._run(past, lead_steps, progress, add_perturbations=False)
 
     def forecast_ensemble(
@@ -112,7 +120,7 @@ class PystepsLinda:
         seed: int,
         progress: Progress,
     ) -> np.ndarray:
-        """Rain (members, lead_steps, H, W) in mm/h; the same for the same ``seed``."""
+        """Rain (members, lead_steps, H, W) in mm/h; the same for the same ``seed``. Errors as for `forecast`."""
         made = self._run(
             past,
             lead_steps,
@@ -125,16 +133,17 @@ class PystepsLinda:
         return np.broadcast_to(made, (members, *made.shape[-3:]))
 
     def _run(self, past: np.ndarray, lead_steps: int, progress: Progress, **options: Any) -> np.ndarray:
+        pysteps_run.check_frames(self.card.name, past, needs_memory=True)
+        if pysteps_run.is_dry(past[-1]):
+            return pysteps_run.dry_forecast((lead_steps, *past.shape[1:]), past[-1])
+
         def work() -> np.ndarray:
             from pysteps import nowcasts
 
             rain = np.nan_to_num(past[-pysteps_run.MOTION_FRAMES :]).astype(np.float64)
             velocity = pysteps_run.motion_of(pysteps_run.rain_to_db(past[-pysteps_run.MOTION_FRAMES :]))
-            if not (rain[-3:] >= pysteps_run.DRY_MM_H).any():
-                made = np.zeros((lead_steps, *past.shape[1:]))
-            else:
-                method = nowcasts.get_method("linda")
-                made = method(rain[-3:], velocity, lead_steps, max_num_features=15, **options)
+            method = nowcasts.get_method("linda")
+            made = method(rain[-3:], velocity, lead_steps, max_num_features=15, **options)
             return pysteps_run.carry_missing(np.maximum(made, 0.0), past[-1], velocity)
 
         return pysteps_run.run(self.card.name, "LINDA", lead_steps, progress, work).astype(np.float32)

@@ -126,6 +126,38 @@ def _caught(words: _Words) -> Iterator[None]:
             np.random.set_state(state)  # noqa: NPY002
 
 
+def check_frames(name: str, past: np.ndarray, *, needs_memory: bool) -> None:
+    """Refuse a history (T, H, W) that pysteps would answer with nonsense.
+
+    Raises:
+        DataError: one of the last four frames has no data, or ``needs_memory`` and it is dry while the last is not:
+            then nothing tells how fast rain of each scale changes.
+    """
+    recent = past[-MOTION_FRAMES:]
+    for index, frame in enumerate(recent):
+        back = len(recent) - 1 - index
+        if not np.isfinite(frame).any():
+            raise DataError(
+                f"{name} needs data in each of the last {len(recent)} frames, the one {back} before the issue time "
+                "has none: choose another issue time, or fill the gap when opening the files"
+            )
+        if needs_memory and is_dry(frame) and not is_dry(past[-1]):
+            raise DataError(
+                f"{name} needs rain in each of the last {len(recent)} frames, the one {back} before the issue time "
+                "is dry: choose a later issue time or use model='extrapolation'"
+            )
+
+
+def is_dry(rain: np.ndarray) -> bool:
+    """Whether no pixel reaches `DRY_MM_H`."""
+    return not (rain >= DRY_MM_H).any()
+
+
+def dry_forecast(shape: tuple[int, ...], last: np.ndarray) -> np.ndarray:
+    """No rain, in an array of ``shape`` (..., H, W), with NaN where ``last`` (H, W) has no data."""
+    return np.broadcast_to(np.where(np.isnan(last), np.float32(np.nan), np.float32(0.0)), shape).copy()
+
+
 def rain_to_db(rain: np.ndarray) -> np.ndarray:
     """10 log10 of rain in mm/h, `ZERO_DB` below `DRY_MM_H`; NaN reads as dry."""
     known = np.nan_to_num(rain)

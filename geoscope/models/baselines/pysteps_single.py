@@ -15,9 +15,10 @@ Progress = Callable[[str, float], None]
 
 
 class _Single:
-    """What the three share: the quiet run, the motion, and missing data that stays missing."""
+    """What the three share: the quiet run, the motion, missing data that stays missing, and no rain from no rain."""
 
     min_frames = 3
+    needs_memory = True
     stage = ""
 
     def __init__(self, card: ModelCard, device: object = "cpu") -> None:
@@ -33,7 +34,14 @@ class _Single:
         lead_steps: int,
         progress: Progress,
     ) -> np.ndarray:
-        """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W), NaN = no data in both."""
+        """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W), NaN = no data in both.
+
+        Raises:
+            DataError: a history or a field that pysteps cannot work with.
+        """
+        pysteps_run.check_frames(self.card.name, past, needs_memory=self.needs_memory)
+        if pysteps_run.is_dry(past[-1]):
+            return pysteps_run.dry_forecast((lead_steps, *past.shape[1:]), past[-1])
 
         def work() -> np.ndarray:
             velocity = pysteps_run.motion_of(pysteps_run.rain_to_db(past[-pysteps_run.MOTION_FRAMES :]))
@@ -50,6 +58,7 @@ class PystepsExtrapolation(_Single):
     """The last frame along pysteps' Lucas-Kanade motion. Source: Germann and Zawadzki 2002."""
 
     min_frames = 2
+    needs_memory = False
     stage = "pysteps extrapolation"
 
     def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
@@ -85,8 +94,6 @@ class PystepsAnvil(_Single):
     def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
         from pysteps import nowcasts
 
-        if not (past[-4:] >= pysteps_run.DRY_MM_H).any():
-            return np.zeros((lead_steps, *past.shape[1:]))
         method = nowcasts.get_method("anvil")
         forecast = method(past[-4:].astype(np.float64), velocity, lead_steps, ar_window_radius=25, ar_order=2)
         return np.maximum(forecast, 0.0)
