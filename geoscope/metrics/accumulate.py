@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoscope.errors import ConfigError, ShapeError
-from geoscope.metrics import contingency
 from geoscope.metrics.families import (
     KINDS,
     Settings,
@@ -168,12 +167,27 @@ class Verification:
         each = [counted[family] for counted in self.sums.values() if family in counted]
         return sum(each[1:], each[0]) if each else None
 
+    def overall(self, score: str) -> Any:
+        """A score of all leads together: a number, or an array by threshold (and scale, pool, ...).
+
+        ``score`` is a name in `to_dataset()` without "_pooled", such as "csi", "mae" or "fss", or "csi_mean". NaN when
+        it was not counted.
+
+        Raises:
+            ConfigError: no such score.
+        """
+        from geoscope.metrics.tables import formula_of
+
+        family, formula = formula_of(score)
+        sums = self.total(family)
+        if sums is None:
+            return float("nan")
+        value = formula(sums)
+        return value if np.ndim(value) else float(value)
+
     def csi_mean(self) -> float:
         """Mean over thresholds of the CSI of counts added over leads; thresholds without any event are left out."""
-        counts = self.total("events")
-        if not isinstance(counts, contingency.Contingency):
-            return float("nan")
-        return mean_of_known(contingency.critical_success_index(counts))
+        return self.overall("csi_mean")
 
     def to_dataset(self) -> "xr.Dataset":
         """The scores by lead time and threshold: see `geoscope.metrics.tables.dataset`."""
@@ -219,12 +233,6 @@ class Verification:
                 f"not the state of a verification ({error}): give what state_dict() gave"
             ) from None
         return new
-
-
-def mean_of_known(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN when nothing is left."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 def _plain(part: Any) -> Any:

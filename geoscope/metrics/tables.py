@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from geoscope.errors import ConfigError
 from geoscope.metrics import (
     contingency,
     continuous,
@@ -16,7 +17,7 @@ from geoscope.metrics import (
     similarity,
     spectrum,
 )
-from geoscope.metrics.sums import Sums, stack
+from geoscope.metrics.sums import Sums, ratio, stack
 
 if TYPE_CHECKING:
     from geoscope.metrics.accumulate import Verification
@@ -142,6 +143,32 @@ TABLES: dict[str, dict[str, Score]] = {
         ),
     },
 }
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is not NaN; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(-1), known.sum(-1))
+
+
+def csi_mean(counts: contingency.Contingency) -> np.ndarray:
+    """Mean over thresholds of the CSI; thresholds without any event are left out."""
+    return mean_of_known(contingency.critical_success_index(counts))
+
+
+def formula_of(name: str) -> tuple[str, Formula]:
+    """The family that a score is counted in, and how it follows from its sums; also "csi_mean".
+
+    Raises:
+        ConfigError: no such score.
+    """
+    if name == "csi_mean":
+        return "events", csi_mean
+    for family, scores in TABLES.items():
+        if name in scores:
+            return family, scores[name][1]
+    known = ", ".join(["csi_mean", *(score for scores in TABLES.values() for score in scores)])
+    raise ConfigError(f"{name!r} is no score: give one of {known}")
 
 
 def dataset(counted: "Verification") -> xr.Dataset:
