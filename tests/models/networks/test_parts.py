@@ -13,7 +13,7 @@ from geoscope.models.networks.predrnn import PredRnn, PredRnnConfig
 from geoscope.models.networks.rainformer import BalancedBlock, ChannelAttention, RainformerConfig, WindowBlock
 from geoscope.models.networks.unet import UNetConfig
 
-FRAMES = Frames(in_frames=3, out_frames=4, height=32, width=32)
+FRAMES = Frames(in_frames=3, out_frames=2, height=16, width=16)
 
 
 def test_patches_and_channels_are_undone():
@@ -101,7 +101,7 @@ def test_recall_looks_at_every_place():
 def test_decoupling_is_one_for_equal_gains_and_zero_without_training():
     torch.manual_seed(0)
     network = PredRnn(PredRnnConfig(frames=FRAMES, decoupling=0.5))
-    x = torch.rand(1, 3, 32, 32, 1)
+    x = torch.rand(1, 3, 16, 16, 1)
     network.train()(x)
     loss = network.auxiliary_loss().item()
     assert 0.0 < loss <= 0.5
@@ -112,7 +112,7 @@ def test_decoupling_is_one_for_equal_gains_and_zero_without_training():
 
 def test_the_first_predrnn_has_no_decoupling():
     network = PredRnn(PredRnnConfig(frames=FRAMES, decoupling=0.0)).train()
-    network(torch.rand(1, 3, 32, 32, 1))
+    network(torch.rand(1, 3, 16, 16, 1))
     assert network.adapter is None
     assert network.auxiliary_loss().item() == 0.0
 
@@ -166,8 +166,8 @@ def test_odd_strides_of_a_convlstm_return_to_the_grid():
 def test_an_e3d_lstm_reads_a_window_of_frames():
     torch.manual_seed(0)
     network = E3dLstm(E3dLstmConfig(frames=FRAMES, window=3, kernel=(3, 3, 3))).eval()
-    x = torch.rand(1, 3, 32, 32, 1)
-    assert network(x).shape == (1, 4, 32, 32, 1)
+    x = torch.rand(1, 3, 16, 16, 1)
+    assert network(x).shape == (1, 2, 16, 16, 1)
 
 
 @pytest.mark.parametrize(
