@@ -193,6 +193,10 @@ def test_a_baseline_needs_no_weights(tmp_path):
         (("a" * 64, "a" * 63), "sha256 must be 64 hexadecimal digits"),
         (('sha256 = "' + "a" * 64 + '"', ""), "with a file needs its sha256"),
         (('"learned"', '"magic"'), "kind is 'magic', expected one of learned, baseline, published"),
+        (
+            ("[weights]", 'forecast_type = "wild"\n[weights]'),
+            "forecast_type is 'wild', expected one of carried",
+        ),
         (('name = "one"', 'name = "two"'), "name is 'two', expected 'one' as the file is called"),
         (("[weights]", "[weights"), "one.toml is not TOML"),
     ],
