@@ -147,7 +147,7 @@ def _draw(strokes: list[list[tuple[float, float]]], random: np.random.Generator)
     distance = np.full((SIDE, SIDE), np.inf)
     for stroke in strokes:
         points = np.array(stroke) + random.normal(0, 0.02, (len(stroke), 2))
-        if stroke[0] == stroke[-1]:
+        if math.dist(stroke[0], stroke[-1]) < 1e-9:  # a closed one stays closed
             points[-1] = points[0]
         x, y = (points[:, 0] - 0.5) * width, (points[:, 1] - 0.5) * height
         x = x - slant * y

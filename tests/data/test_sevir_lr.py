@@ -145,6 +145,17 @@ def test_a_source_of_another_kind_is_refused(tmp_path, codes, message):
         prepare_sevir_lr(root, tmp_path / "lr")
 
 
+def test_a_file_without_ids_and_a_catalogue_of_the_needed_columns_are_enough(tmp_path):
+    root = tmp_path / "sevir"
+    root.mkdir()
+    needed = ["id", "file_name", "file_index", "img_type", "time_utc", "pct_missing"]
+    write_sevir_folder(root, [Listed("A")], needed)
+    with h5py.File(root / FILES[1], "a") as file:
+        del file["id"]
+    prepare_sevir_lr(root, tmp_path / "lr")
+    assert len(SevirWindows.low_resolution(tmp_path / "lr")) == 3
+
+
 def test_frames_that_do_not_divide_are_refused():
     with pytest.raises(DataError, match="frames of 4 x 6: expected multiples of 3"):
         reduce_codes(np.zeros((4, 6, 2), np.uint8))

@@ -250,7 +250,7 @@ def test_an_event_in_another_unit_or_with_broken_times_is_refused(tmp_path):
         units="1", standard_name="x"
     )
     field.to_netcdf(tmp_path / "vil.nc", engine="h5netcdf")
-    with pytest.raises(DataError, match=r"vil\.nc"):
+    with pytest.raises(DataError, match=r"vil\.nc: expected rain in mm/h, found rain_rate in 1; convert"):
         trace_event(tmp_path / "vil.nc")
     write_event(tmp_path / "late.npz", ramp(), times=["yesterday", "today"])
     with pytest.raises(DataError, match=r"late\.npz: expected times in its meta data, found 'yesterday'"):
