@@ -232,3 +232,20 @@ def test_shares_are_kept_about():
     for shares in ({}, {"train": 1.0, "val": 0.0}):
         with pytest.raises(ConfigError, match="expected positive numbers"):
             split_groups(groups, shares)
+
+
+def test_the_table_of_the_benchmarks_fits_the_events_it_is_for(shared, repository):
+    rule = read_group_rule(repository / "benchmarks" / "radar_events_groups.toml")
+    names = [path.stem for path in sorted((shared / "realdata" / "radar" / "events").glob("*.npz"))]
+    assert len({rule.group_of(name) for name in names}) == 35
+    assert len({rule.source_of(name) for name in names}) == 12
+    for prefix in (*rule.groups, *rule.sources):
+        assert any(name.startswith(prefix) for name in names), f"no event begins with {prefix}"
+    traces = [trace(name, group=rule.group_of(name)) for name in names]
+    for fold in leave_groups_out({t.name: t.group for t in traces}, 5):
+        check_splits(
+            {
+                "train": [t for t in traces if t.name in fold.train],
+                "left out": [t for t in traces if t.name in fold.test],
+            }
+        )
