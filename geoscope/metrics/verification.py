@@ -1,162 +1,239 @@
 """A forecast held against what was observed, by lead time and threshold."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from geoscope.errors import DataError
-from geoscope.grids import crs_of
-from geoscope.metrics import contingency, continuous
+from geoscope.metrics import alignment, bootstrap
+from geoscope.metrics.accumulate import Verification
+from geoscope.metrics.cases import Case, cases_of, chances_at, rain_and_chances
+from geoscope.metrics.contingency import Contingency
 
-_SAME_UNITS: dict[str, str] = dict.fromkeys(("mm h-1", "mm/hr", "mm hr-1", "mm h**-1", "kg m-2 h-1"), "mm/h")
+DEFAULT_THRESHOLDS = (0.5, 1, 2, 5, 10)
+Progress = Callable[[str, float], None]
 
 
 def verify(
-    forecast: xr.DataArray,
+    forecast: xr.DataArray | xr.Dataset,
     observed: xr.DataArray,
-    thresholds: tuple[float, ...] = (0.5, 1, 2, 5, 10),
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    *,
+    scales: Sequence[int] = (),
+    pools: Sequence[int] = (),
+    tolerances: Sequence[int] = (),
+    log_error: bool = False,
+    spectrum: bool = False,
+    similarity_range: float | None = None,
+    sal: bool = False,
+    align: str | None = None,
+    region: Any = None,
+    threshold_units: str | None = None,
+    draws: int = 0,
+    progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Scores of a forecast (time, y, x) against observations on the same grid, matched by valid time.
+    """Scores of a forecast against observations (time, y, x) on the same grid, matched by valid time.
 
-    Frames without a partner are left out, and so is every pixel that is NaN in either field. An event is a
-    value at or above a threshold, in the fields' own unit (mm/h for rain).
+    ``forecast`` is (time, y, x); an ensemble (member, time, y, x); an archive (issue_time, lead_time, y, x), with or
+    without member before y; or the Dataset of `gs.nowcast(..., probabilities=True)`. Frames without a partner are left
+    out, and so is every pixel that is NaN in either field. An event is a value at or above a threshold, in the
+    fields' own unit (mm/h for rain; say ``threshold_units`` to have that checked).
+
+    ``scales``, ``pools``, ``tolerances`` (pixels), ``log_error``, ``spectrum``, ``similarity_range`` and ``sal`` add
+    families of scores, see `geoscope.metrics.families.Settings`. ``region`` keeps to a box (x_min, y_min, x_max, y_max)
+    in the forecast's x and y, or to a mask (y, x). ``align`` is for grids or times that differ: "common" keeps the
+    pixels that both have, "nearest" takes the observed pixel around each forecast one and the nearest time.
+    ``draws`` above 0 adds 95 % intervals of `csi_mean`, `mae` and `csi_pooled` over the issue times of an archive.
 
     The result has dimensions (lead_time, threshold): counts `hits`, `misses`, `false_alarms`,
-    `correct_negatives` and scores `csi`, `pod`, `far`, `success_ratio`, `frequency_bias`; by lead_time
-    `mae`, `rmse`, `mean_error`, `pixels`; by threshold `csi_pooled` and `frequency_bias_pooled`, from counts
-    added over the lead times. attrs: `csi_mean` (mean over thresholds of csi_pooled, thresholds without any
-    event left out), `mae`, `rmse`, `mean_error` over all pixels, `units`, `frames`, and the forecast's
-    `model` and `run_card`. A score with nothing to divide by is NaN.
+    `correct_negatives` and scores `csi`, `pod`, `far`, `success_ratio`, `frequency_bias`, `hss`, `ets`, `f1`; by
+    lead_time `mae`, `rmse`, `mean_error`, `correlation`, `pixels`; NAME_pooled by threshold, from counts added over
+    the lead times; and what the families add (`geoscope.metrics.tables.dataset`). An ensemble is scored by its mean,
+    and adds CRPS, spread, ranks and, from the share of members, the scores of probabilities. attrs: `csi_mean` (mean
+    over thresholds of csi_pooled, thresholds without any event left out), `mae`, `rmse`, `mean_error` over all
+    pixels, `units`, `frames`, `issue_times`, and the forecast's `model` and `run_card`. A score with nothing to divide
+    by is NaN.
 
     Raises:
-        ConfigError: thresholds that cannot be used.
-        DataError: other dimensions, grids or units; no common valid time; no pixel known in both.
+        ConfigError: thresholds, families, ``align`` or ``region`` that cannot be used; thresholds in another unit.
+        DataError: other dimensions, grids or units; no common valid time; no pixel known in both; infinite values.
+        Cancelled: ``progress(stage, share)`` asked to stop.
     """
-    levels = contingency.rising_thresholds(thresholds)
-    _check_fields(forecast, observed)
-    lead_times, note = _lead_times(forecast)
-    valid = forecast["time"].values.astype("datetime64[ns]")
-    _, of_forecast, of_observed = np.intersect1d(
-        valid, observed["time"].values.astype("datetime64[ns]"), return_indices=True
+    each, about = _verify_each(
+        forecast,
+        observed,
+        thresholds,
+        align=align,
+        region=region,
+        threshold_units=threshold_units,
+        progress=progress,
+        scales=tuple(scales),
+        pools=tuple(pools),
+        tolerances=tuple(tolerances),
+        log_error=log_error,
+        spectrum=spectrum,
+        similarity_range=similarity_range,
+        sal=sal,
     )
-    if not len(of_forecast):
-        raise DataError(
-            f"no valid time is in both fields: the forecast covers {_span(forecast)}, the observations "
-            f"{_span(observed)}; open the observations of the forecast's period"
-        )
-    counts, sums = [], []
-    for i, j in zip(of_forecast, of_observed, strict=True):
-        predicted, seen = forecast[i].values, observed[j].values
-        counts.append(contingency.count_events(predicted, seen, tuple(levels)))
-        sums.append(continuous.sum_errors(predicted, seen))
-    total = sum(sums, continuous.ErrorSums())
-    if not total.pixels:
-        raise DataError(
-            "no pixel is known in both the forecast and the observations at their common times: "
-            "all of them are NaN in one or the other"
-        )
-    table = contingency.stack(counts)
-    scores = _dataset(table, sums, levels, lead_times[of_forecast], valid[of_forecast])
-    pooled_csi = scores["csi_pooled"].values
-    known = ~np.isnan(pooled_csi)
-    scores.attrs = {
-        "csi_mean": float(pooled_csi[known].mean()) if known.any() else float("nan"),
-        "mae": continuous.mean_absolute_error(total),
-        "rmse": continuous.root_mean_square_error(total),
-        "mean_error": continuous.mean_error(total),
-        "units": _units(forecast) or _units(observed),
-        "frames": len(of_forecast),
-        **({"lead_time_note": note} if note else {}),
+    together = sum(each[1:], each[0])
+    scores = together.to_dataset().assign_attrs(issue_times=len(each), **about.attributes)
+    if about.valid is not None:
+        scores = scores.assign_coords(time=("lead_time", about.valid))
+    return with_intervals(scores, each, draws=draws) if draws else scores
+
+
+def verify_each(
+    forecast: xr.DataArray | xr.Dataset,
+    observed: xr.DataArray,
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    **options: Any,
+) -> list[Verification]:
+    """One `Verification` for each issue time that has observations: what `bootstrap.interval` draws from.
+
+    The arguments are those of `verify`, without ``draws``.
+
+    Raises:
+        ConfigError, DataError, Cancelled: as `verify`.
+    """
+    return _verify_each(forecast, observed, thresholds, **options)[0]
+
+
+def with_intervals(
+    scores: xr.Dataset, each: Sequence[Verification], *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> xr.Dataset:
+    """Scores with NAME_low and NAME_high beside csi_mean, mae (attributes) and csi_pooled (variables).
+
+    The intervals are over the issue times or events in ``each``; one alone leaves the scores as they are.
+
+    Raises:
+        ConfigError: as `bootstrap.intervals`.
+    """
+    if len(each) < 2:
+        return scores
+    found = bootstrap.intervals(each, ("csi_mean", "mae", "csi"), draws=draws, level=level, seed=seed)
+    attributes: dict[str, Any] = {
+        "interval_level": level,
+        "interval_draws": draws,
+        "interval_over": len(each),
+    }
+    for name in ("csi_mean", "mae"):
+        attributes[f"{name}_low"], attributes[f"{name}_high"] = found[name]
+    low, high = found["csi"]
+    return scores.assign(csi_pooled_low=("threshold", low), csi_pooled_high=("threshold", high)).assign_attrs(
+        attributes
+    )
+
+
+@dataclass(frozen=True)
+class _About:
+    attributes: dict[str, Any]
+    valid: np.ndarray | None  # of the only issue time
+
+
+def _verify_each(
+    forecast: xr.DataArray | xr.Dataset,
+    observed: xr.DataArray,
+    thresholds: Sequence[float],
+    *,
+    align: str | None = None,
+    region: Any = None,
+    threshold_units: str | None = None,
+    progress: Progress | None = None,
+    **families: Any,
+) -> tuple[list[Verification], _About]:
+    report = progress or (lambda stage, share: None)
+    empty = Verification(thresholds, **families)
+    alignment.check_align(align)
+    rain, chances = rain_and_chances(forecast)
+    cases = cases_of(rain)
+    alignment.check_field(observed, "observed", ("time", "y", "x"))
+    units = alignment.check_units(rain, observed, threshold_units, thresholds is DEFAULT_THRESHOLDS)
+    pixels = alignment.match_pixels(cases[0].field, observed, align, region)
+    chances = None if chances is None else chances_at(chances, empty.settings.thresholds)
+    times = observed["time"].values.astype("datetime64[ns]")
+    each: list[Verification] = []
+    valid: np.ndarray | None = None
+    for number, (case, pairs) in enumerate(_with_partners(cases, times, align)):
+        one = empty.empty()
+        for share, (i, j) in enumerate(pairs):
+            report("verifying", (number + share / len(pairs)) / len(cases))
+            _count(one, case, i, observed[j], pixels, chances)
+        each.append(one)
+        valid = case.valid[[i for i, _ in pairs]]
+    _refuse_blank(each, rain, observed)
+    attributes = {
+        "units": units,
+        **_notes(each, units, cases[0].note, align),
         **{name: forecast.attrs[name] for name in ("model", "run_card") if name in forecast.attrs},
     }
-    return scores
+    return each, _About(attributes, valid if len(cases) == 1 else None)
 
 
-def _dataset(
-    table: contingency.Contingency,
-    sums: list[continuous.ErrorSums],
-    levels: np.ndarray,
-    lead_times: np.ndarray,
-    valid: np.ndarray,
-) -> xr.Dataset:
-    both, lead, level = ("lead_time", "threshold"), ("lead_time",), ("threshold",)
-    pool = table.pooled(0)
-    return xr.Dataset(
-        {
-            "hits": (both, table.hits),
-            "misses": (both, table.misses),
-            "false_alarms": (both, table.false_alarms),
-            "correct_negatives": (both, table.correct_negatives),
-            "csi": (both, contingency.critical_success_index(table)),
-            "pod": (both, contingency.probability_of_detection(table)),
-            "far": (both, contingency.false_alarm_ratio(table)),
-            "success_ratio": (both, contingency.success_ratio(table)),
-            "frequency_bias": (both, contingency.frequency_bias(table)),
-            "csi_pooled": (level, contingency.critical_success_index(pool)),
-            "frequency_bias_pooled": (level, contingency.frequency_bias(pool)),
-            "mae": (lead, np.array([continuous.mean_absolute_error(s) for s in sums])),
-            "rmse": (lead, np.array([continuous.root_mean_square_error(s) for s in sums])),
-            "mean_error": (lead, np.array([continuous.mean_error(s) for s in sums])),
-            "pixels": (lead, np.array([s.pixels for s in sums], np.int64)),
-        },
-        coords={"lead_time": lead_times, "threshold": levels, "time": (lead, valid)},
+def _with_partners(
+    cases: list[Case], times: np.ndarray, align: str | None
+) -> Iterator[tuple[Case, list[tuple[int, int]]]]:
+    """The cases that have observations, each with its pairs of forecast and observed frame."""
+    every = np.concatenate([case.valid for case in cases])
+    alignment.match_times(every, times, align)  # refuses when nothing at all matches
+    for case in cases:
+        try:
+            matched = alignment.match_times(case.valid, times, align)
+        except DataError:
+            continue  # an issue time whose leads reach past the observations
+        yield case, [(int(i), int(j)) for i, j in zip(*matched, strict=True)]
+
+
+def _count(
+    one: Verification,
+    case: Case,
+    number: int,
+    seen: xr.DataArray,
+    pixels: alignment.Pixels,
+    chances: xr.DataArray | None,
+) -> None:
+    """Count one frame of a case against an observed frame."""
+    truth = seen.values
+    if np.isinf(truth).any():
+        raise DataError(
+            f"observed holds infinite values at {seen['time'].values.astype('datetime64[s]')}Z: NaN stands for no data"
+        )
+    truth, values = pixels.of_observed(truth), pixels.of_forecast(case.frame(number))
+    lead = case.leads[number]
+    if values.ndim == 3:
+        one.update_ensemble(values, truth, lead)
+    else:
+        one.update(values, truth, lead)
+    if chances is not None:
+        one.update_probabilities(pixels.of_forecast(chances.isel(time=number).values), truth, lead)
+
+
+def _refuse_blank(each: list[Verification], rain: xr.DataArray, observed: xr.DataArray) -> None:
+    if any(one.overall("mae") == one.overall("mae") for one in each):
+        return
+    blank = [
+        name for name, field in (("forecast", rain), ("observed", observed)) if not field.notnull().any()
+    ]
+    why = f"all of {' and '.join(blank)} is missing" if blank else "where one is known the other is not"
+    raise DataError(
+        f"no pixel is known in both the forecast and the observations at their common times: {why}"
     )
 
 
-def _check_fields(forecast: xr.DataArray, observed: xr.DataArray) -> None:
-    for name, field in (("forecast", forecast), ("observed", observed)):
-        if field.dims != ("time", "y", "x"):
-            raise DataError(f"{name} has dimensions {field.dims}, expected ('time', 'y', 'x'): transpose it")
-        if "time" not in field.coords:
-            raise DataError(f"{name} has no coordinate time: frames are matched by their valid time")
-        if len(np.unique(field["time"].values)) != field.sizes["time"]:
-            raise DataError(f"{name} holds one valid time twice: give a single forecast or sequence")
-    if forecast.shape[1:] != observed.shape[1:]:
-        raise DataError(
-            f"the grids differ: forecast {forecast.shape[1:]} and observed {observed.shape[1:]} pixels; "
-            "bring one onto the other's grid first, for example with rio.reproject_match"
+def _notes(each: list[Verification], units: str, lead_note: str, align: str | None) -> dict[str, str]:
+    notes: dict[str, str] = {}
+    if lead_note:
+        notes["lead_time_note"] = lead_note
+    if align:
+        notes["align"] = align
+    events = sum(each[1:], each[0]).total("events")
+    assert isinstance(events, Contingency)  # every verification counts events
+    if not (events.hits + events.misses + events.false_alarms)[0]:
+        lowest = each[0].settings.thresholds[0]
+        notes["threshold_note"] = (
+            f"no value of either field reaches the lowest threshold, {lowest:g} {units}".rstrip()
+            + ": a dry case, or thresholds in another unit"
         )
-    for name in ("x", "y", "lon", "lat"):
-        if name in forecast.coords and name in observed.coords:
-            one, other = (np.asarray(f[name].values, np.float64) for f in (forecast, observed))
-            pixel = np.nanmean(np.abs(np.diff(one))) if one.shape[-1] > 1 else 1.0
-            if one.shape != other.shape or not np.allclose(
-                one, other, rtol=0, atol=0.05 * pixel, equal_nan=True
-            ):
-                raise DataError(
-                    f"the grids differ: coordinate {name} of the forecast is not that of the observations; "
-                    "bring one onto the other's grid first, for example with rio.reproject_match"
-                )
-    here, there = crs_of(forecast), crs_of(observed)
-    if here is not None and there is not None and here != there:
-        raise DataError(f"the grids differ: forecast in {here.name}, observed in {there.name}; reproject one")
-    if _units(forecast) and _units(observed) and _units(forecast) != _units(observed):
-        raise DataError(
-            f"units differ: forecast {_units(forecast)!r}, observed {_units(observed)!r}; convert one of them"
-        )
-
-
-def _units(field: xr.DataArray) -> str:
-    text = str(field.attrs.get("units", "")).strip()
-    return _SAME_UNITS.get(text.lower(), text)
-
-
-def _span(field: xr.DataArray) -> str:
-    times = field["time"].values.astype("datetime64[m]")
-    return f"{times.min()}Z to {times.max()}Z"
-
-
-def _lead_times(forecast: xr.DataArray) -> tuple[np.ndarray, str]:
-    """Lead of each forecast frame (timedelta64[ns]), and a note where it had to be supposed."""
-    valid = forecast["time"].values.astype("datetime64[ns]")
-    if "lead_time" in forecast.coords and forecast["lead_time"].dims == ("time",):
-        return forecast["lead_time"].values.astype("timedelta64[ns]"), ""
-    if "forecast_reference_time" in forecast.coords:
-        return valid - forecast["forecast_reference_time"].values.astype("datetime64[ns]"), ""
-    if len(valid) < 2:
-        raise DataError(
-            "the forecast says neither lead_time nor forecast_reference_time, and one frame has no interval: "
-            "assign_coords(forecast_reference_time=...) the time it was issued"
-        )
-    return valid - (
-        valid[0] - (valid[1] - valid[0])
-    ), "issue time taken as one interval before the first frame"
+    return notes
