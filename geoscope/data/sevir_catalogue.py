@@ -107,12 +107,13 @@ def read_catalogue(root: str | Path, image_type: str = "vil") -> SevirCatalogue:
         DataError: no catalogue, a missing column, a row that cannot be read, or a file outside ``root``.
     """
     path = find_catalogue(root)
+    folder = data_folder(path)
     listed, missing = [], 0
     for number, row in catalogue_rows(path):
         if row["img_type"] != image_type:
             continue
         if _number(path, number, row, "pct_missing") == 0:
-            listed.append(_event(path, number, row))
+            listed.append(_event(path, folder, number, row))
         else:
             missing += 1
     counts = Counter(event.id for event in listed)
@@ -155,7 +156,7 @@ def _number(path: Path, line: int, row: dict[str, str], name: str) -> float:
         raise fault(path, f"a number as {name} in line {line}", repr(row[name]), _CURE) from None
 
 
-def _event(path: Path, line: int, row: dict[str, str]) -> SevirEvent:
+def _event(path: Path, folder: Path, line: int, row: dict[str, str]) -> SevirEvent:
     index = _number(path, line, row, "file_index")
     if not (index >= 0 and index.is_integer()):
         raise fault(path, f"a whole number as file_index in line {line}", repr(row["file_index"]), _CURE)
@@ -166,17 +167,22 @@ def _event(path: Path, line: int, row: dict[str, str]) -> SevirEvent:
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     time = np.datetime64(moment, "s")
-    return SevirEvent(row["id"], data_path(path, line, row["file_name"]), int(index), time)
+    return SevirEvent(row["id"], data_path(path, folder, line, row["file_name"]), int(index), time)
 
 
-def data_path(catalogue: Path, line: int, name: str) -> Path:
-    """Where the file that a row names is: under data/ beside the catalogue, as published, or beside the catalogue.
+def data_folder(catalogue: Path) -> Path:
+    """The folder to which the catalogue's file names are relative: data/ beside it, as published, or its own."""
+    folder = catalogue.parent / "data"
+    return folder if folder.is_dir() else catalogue.parent
+
+
+def data_path(catalogue: Path, folder: Path, line: int, name: str) -> Path:
+    """Where the file that a row names is, below ``folder``.
 
     Raises:
-        DataError: the name leads out of that folder.
+        DataError: the name leads out of it.
     """
     inside = PurePosixPath(name)
     if not name or inside.is_absolute() or ".." in inside.parts:
         raise fault(catalogue, f"a file below the catalogue's folder in line {line}", repr(name), _CURE)
-    beside = catalogue.parent / inside
-    return beside if beside.is_file() else catalogue.parent / "data" / inside
+    return folder / inside

@@ -15,7 +15,7 @@ import numpy as np
 
 from geoscope.data import hdf5
 from geoscope.data.formats.faults import fault
-from geoscope.data.sevir_catalogue import CATALOGUE, catalogue_rows, data_path, find_catalogue
+from geoscope.data.sevir_catalogue import CATALOGUE, catalogue_rows, data_folder, data_path, find_catalogue
 from geoscope.data.sevir_windows import read_event_codes
 from geoscope.data.whole_files import whole_file
 from geoscope.errors import ConfigError, DataError
@@ -75,8 +75,9 @@ def prepare_sevir_lr(
         raise ConfigError(f"{out}: expected another folder than SEVIR's own; choose a new one")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
+    folder = data_folder(catalogue)
     rows = [
-        (data_path(catalogue, line, row["file_name"]), row)
+        (data_path(catalogue, folder, line, row["file_name"]), row)
         for line, row in catalogue_rows(catalogue)
         if row["img_type"] == "vil"
     ]

@@ -1,5 +1,9 @@
 """SEVIR-LR: the published reduction, and a conversion that goes on where it was stopped."""
 
+import signal
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -93,6 +97,30 @@ def test_a_stop_leaves_whole_files_only_and_the_next_call_goes_on(folder, tmp_pa
     )
     assert prepare_sevir_lr(folder, out) == Prepared(written=2, kept=1, events=8, left_out=0)
     assert all_files(out) == FILES
+
+
+KILLED = """
+import os, signal, sys
+from geoscope.data.sevir_lr import prepare_sevir_lr
+
+def kill_in_the_second_file(stage, share):
+    if "RANDOM" in stage:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prepare_sevir_lr(sys.argv[1], sys.argv[2], progress=kill_in_the_second_file)
+"""
+
+
+def test_after_a_kill_the_same_call_gives_the_same_folder(folder, tmp_path, repository):
+    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "lr")]
+    assert subprocess.run(command, cwd=repository, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "lr" / "CATALOG.csv").exists()
+    assert list((tmp_path / "lr").rglob(".*.part.h5"))
+    assert prepare_sevir_lr(folder, tmp_path / "lr") == Prepared(written=2, kept=1, events=8, left_out=0)
+    prepare_sevir_lr(folder, tmp_path / "whole")
+    assert all_files(tmp_path / "lr") == all_files(tmp_path / "whole") == FILES
+    for name in FILES:
+        assert (tmp_path / "lr" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_full_disk_leaves_no_part(folder, tmp_path, monkeypatch):
