@@ -118,9 +118,14 @@ class LineChart(Painter):
         span.location = x
 
     @painted
-    def span_x(self, start: float, end: float) -> None:
-        """Move the lower axis of a chart that was made with an ``x_span``."""
-        self.figure.x_range.update(start=start, end=end)
+    def fit(self, x_label: str, y_label: str, x_span: tuple[float, float] | None) -> None:
+        """Name the axes, and move the lower one of a chart that was made with an ``x_span``."""
+        for axis, text in ((self.figure.xaxis, x_label), (self.figure.yaxis, y_label)):
+            if axis.axis_label != text:
+                axis.axis_label = text
+        x_range = self.figure.x_range
+        if x_span is not None and (x_range.start, x_range.end) != x_span:
+            x_range.update(start=x_span[0], end=x_span[1])
 
     @painted
     def label_y(self, text: str) -> None:

@@ -20,6 +20,7 @@ from geoscope.ui.player import Player
 from geoscope.ui.point_tab import PointTab
 from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, usable
 from geoscope.ui.score_desk import ScoreDesk
+from geoscope.ui.score_downloads import ScoreDownloads
 from geoscope.ui.shell import Shell, begin, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
@@ -63,6 +64,7 @@ class NowcastPage:
         ]
         self.point = PointTab(self.state, self.desk)
         self.export = ExportTab(self.state, self.desk, self.point, notify, theme=lambda: self.board.theme)
+        self.downloads = ScoreDownloads(self.scores, notify)
         self._complaint = Problem()
         self._complaint.show(" ".join(complaints), "warning")
         main = [
@@ -94,6 +96,7 @@ class NowcastPage:
         self.state.is_playing = False
         self.desk.close()
         self.scores.close()
+        self.downloads.close()
         self.export.close()
         self.receiver.close()
 
@@ -121,7 +124,7 @@ class NowcastPage:
             lambda *events: card.param.update(object=self._card_text()), ["model", "model_b"]
         )
         views = {
-            "verification": VerificationTab(self.state, self.scores, choices).view,
+            "verification": VerificationTab(self.state, self.scores, choices, self.downloads).view,
             "point": self.point.view,
             "card": card,
             "export": self.export.view,

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -131,10 +132,14 @@ def _obstacle(card: Any) -> str:
     return ""
 
 
+@lru_cache(maxsize=1)
+def _titles() -> dict[str, str]:
+    return {card.name: card.title for card in gs.list_models(task="nowcast")}
+
+
 def title_of(name: str) -> str:
     """What a model is called on the page."""
-    titles = {card.name: card.title for card in gs.list_models(task="nowcast")}
-    return titles.get(name, name)
+    return _titles().get(name, name)
 
 
 def make_run(field: OpenField, request: Request, progress: Report) -> Run:

@@ -13,7 +13,7 @@ import xarray as xr
 from geoscope.ui.charts import model_look
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.open_field import say_duration
-from geoscope.ui.scoring import ScoreBoard
+from geoscope.ui.scoring import ScoreBoard, values_at
 
 SCALE_OF_THE_SUMMARY = 10.0  # km, the nearest one that was counted
 
@@ -99,12 +99,13 @@ def lead_table(scores: Mapping[str, xr.Dataset], board: ScoreBoard, measure: str
         for number, name in enumerate(scores)
     )
     known = next(iter(scores.values())).sizes["lead_time"]
+    columns = [[values(data) for data in scores.values()] for *_, values in groups]
     rows = []
     for lead in range(board.leads):
         cells = []
-        for title, digits, best, values in groups:
+        for (title, digits, best, _), lines in zip(groups, columns, strict=True):
             if lead < known:
-                numbers = [float(np.asarray(values(data))[lead]) for data in scores.values()]
+                numbers = [float(line[lead]) for line in lines]
                 cells += _cells(numbers, digits, best, is_signed=title.startswith("Mean"), marks_first=True)
             else:
                 cells += ['<td class="first later">·</td>', *['<td class="later">·</td>'] * (count - 1)]
@@ -120,7 +121,7 @@ def lead_table(scores: Mapping[str, xr.Dataset], board: ScoreBoard, measure: str
 def _groups(first: xr.Dataset, board: ScoreBoard, measure: str, threshold: float) -> list[Column]:
     if measure == "mae":
         return [
-            (f"{title} ({board.units})", 2, BEST[name], lambda data, name=name: data[name].values)
+            (f"{title} ({board.units})", 2, BEST[name], lambda data, name=name: values_at(data, name))
             for name, title in ERROR_TITLES.items()
         ]
     if measure == "fss":
@@ -129,7 +130,7 @@ def _groups(first: xr.Dataset, board: ScoreBoard, measure: str, threshold: float
                 f"FSS ≥ {threshold:g}, {scale * board.pixel_km:.3g} km",
                 2,
                 max,
-                lambda data, scale=scale: data["fss"].sel(threshold=threshold, scale=scale).values,
+                lambda data, scale=scale: values_at(data, "fss", threshold=threshold, scale=scale),
             )
             for scale in first["scale"].values
         ]
@@ -138,14 +139,14 @@ def _groups(first: xr.Dataset, board: ScoreBoard, measure: str, threshold: float
             f"≥ {level:g}",
             2,
             BEST[measure],
-            lambda data, level=level: data[measure].sel(threshold=level).values,
+            lambda data, level=level: values_at(data, measure, threshold=level),
         )
         for level in first["threshold"].values
     ]
 
 
 def _pooled(name: str, at: Mapping[str, Any]) -> Callable[[xr.Dataset], Any]:
-    return lambda data: data[f"{name}_pooled"].sel(at).values
+    return lambda data: values_at(data, f"{name}_pooled", **at)
 
 
 def _key(number: int) -> str:
@@ -174,36 +175,38 @@ def say(value: float, digits: int, is_signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if is_signed else f"{value:.{digits}f}"
 
 
+COLUMNS = ("lead_minutes", "threshold_mm_h", "scale_km", "wavelength_km", "probability")
+_DIMENSIONS = {"lead_time", "threshold", "scale", "wavenumber", "probability_bin"}
+
+
 def scores_csv(scores: Mapping[str, xr.Dataset], board: ScoreBoard, about: Mapping[str, str]) -> str:
     """All scores as CSV, one value a row, after comment lines with ``about``; lead "all" is over the leads together."""
     text = io.StringIO()
     for key, value in about.items():
         text.write(f"# {key}: {' '.join(str(value).split())}\n")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "score", "lead_minutes", "threshold_mm_h", "scale_km", "value"])
+    writer.writerow(["model", "score", *COLUMNS, "value"])
     for name, data in scores.items():
-        for variable in data.data_vars:
-            values = data[variable]
+        for variable, values in data.data_vars.items():
+            if not set(values.dims) <= _DIMENSIONS:
+                continue
             for index in np.ndindex(values.shape):
-                at = {
-                    dim: values[dim].values[i]
-                    for dim, i in zip(values.dims, index, strict=True)
-                    if dim in data.coords
-                }
-                writer.writerow(
-                    [
-                        name,
-                        str(variable).removesuffix("_pooled"),
-                        *_where(at, board),
-                        f"{values.values[index]:.6g}",
-                    ]
-                )
+                at = {dim: values[dim].values[i] for dim, i in zip(values.dims, index, strict=True)}
+                score = str(variable).removesuffix("_pooled")
+                writer.writerow([name, score, *_where(at, board), f"{values.values[index]:.6g}"])
         for key in ("csi_mean", *ERROR_TITLES):
-            writer.writerow([name, key, "all", "", "", f"{data.attrs[key]:.6g}"])
+            writer.writerow([name, key, "all", *[""] * (len(COLUMNS) - 1), f"{data.attrs[key]:.6g}"])
     return text.getvalue()
 
 
 def _where(at: Mapping[Any, Any], board: ScoreBoard) -> list[str]:
-    lead = f"{at['lead_time'] / np.timedelta64(1, 'm'):g}" if "lead_time" in at else "all"
-    threshold = f"{at['threshold']:g}" if "threshold" in at else ""
-    return [lead, threshold, f"{at['scale'] * board.pixel_km:.6g}" if "scale" in at else ""]
+    """The place of a value in the columns; a wavenumber of 0 is the mean over the field."""
+    waves = at.get("wavenumber")
+    length = math.inf if not waves else board.side * board.pixel_km / waves
+    return [
+        f"{at['lead_time'] / np.timedelta64(1, 'm'):g}" if "lead_time" in at else "all",
+        f"{at['threshold']:g}" if "threshold" in at else "",
+        f"{at['scale'] * board.pixel_km:.6g}" if "scale" in at else "",
+        f"{length:.6g}" if waves is not None else "",
+        f"{at['probability_bin']:g}" if "probability_bin" in at else "",
+    ]

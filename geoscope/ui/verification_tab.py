@@ -9,15 +9,17 @@ import panel_material_ui as pmui
 
 from geoscope.ui.nowcast_runs import ModelChoice, title_of
 from geoscope.ui.nowcast_state import MEASURES, THRESHOLDS, NowcastState
-from geoscope.ui.open_field import say_duration, say_time
 from geoscope.ui.panes import hideable, html_pane, set_html
 from geoscope.ui.score_charts import ScoreCharts
 from geoscope.ui.score_desk import ScoreDesk
+from geoscope.ui.score_downloads import ScoreDownloads
 from geoscope.ui.score_tables import CSS, lead_table, summary_table
+from geoscope.ui.score_words import GLOSSARY, fair_to_add, fairness_note, say_counted, say_scored
 
 _CSS = """
 :host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
-p { margin: 4px 0; max-width: 110ch; } .quiet { opacity: .75; }
+p { margin: 4px 0; max-width: 120ch; } .quiet { opacity: .75; font-size: 12px; }
+.fair { border-left: 4px solid #d98324; padding: 2px 10px; }
 """
 _SMALL: dict[str, Any] = {"size": "small", "margin": (4, 8)}
 
@@ -26,27 +28,42 @@ class VerificationTab:
     """Scores as summary, charts and tables. `view` is the panel object."""
 
     def __init__(
-        self, state: NowcastState, scores: ScoreDesk, choices: Sequence[ModelChoice], downloads: Any = None
+        self,
+        state: NowcastState,
+        scores: ScoreDesk,
+        choices: Sequence[ModelChoice],
+        downloads: ScoreDownloads,
     ) -> None:
         self.state, self.scores, self.desk = state, scores, scores.desk
         self._shown: tuple | None = None
         self._text = html_pane(_CSS, margin=(0, 12))
         self._fair = html_pane(_CSS, margin=(0, 12))
+        self._usable = [choice.name for choice in choices if not choice.obstacle]
+        self._missing = ""  # the fair baseline that is not loaded
+        self._add_button = pmui.Button(
+            label="Add", icon="add", variant="outlined", on_click=lambda event: self._add_fair(), **_SMALL
+        )
+        self._add = hideable(self._add_button, sizing_mode=None)
         self._summary = html_pane(CSS, margin=(0, 12))
         self._table = html_pane(CSS, margin=(0, 12))
         self._charts = ScoreCharts()
+        words = html_pane(_CSS, margin=(6, 12))
+        set_html(words, f'<p class="quiet">{html.escape(GLOSSARY)}</p>')
         self._body = pn.Column(
             self._summary,
             self._fair,
+            self._add,
             self._make_chart_tools(),
             self._charts.view,
             self._make_table_tools(),
             self._table,
+            words,
             margin=0,
             sizing_mode="stretch_width",
         )
         self.view = pmui.Column(
             self._make_tools(choices, downloads),
+            downloads.problem.view,
             self._text,
             self._body,
             sizing_mode="stretch_width",
@@ -58,7 +75,9 @@ class VerificationTab:
     def _watch(self) -> None:
         self.desk.param.watch(lambda *events: self.refresh(), ["run", "runs", "field", "problems"])
         self.scores.param.watch(lambda *events: self.refresh(), ["board", "counted", "problem"])
-        names = ["frame_index", "threshold", "measure", "follows_player", "tab", "area", "shows_truth"]
+        # At the next tick, so that the maps of a frame do not wait for its scores.
+        self.state.param.watch(lambda *events: self._charts.paint(self.refresh), "frame_index")
+        names = ["threshold", "measure", "follows_player", "tab", "area", "shows_truth"]
         self.state.param.watch(lambda *events: self.refresh(), names)
 
     # What the user does
@@ -83,6 +102,10 @@ class VerificationTab:
             and not self.desk.is_stale
         ):
             self.desk.start()
+
+    def _add_fair(self) -> None:
+        if self._missing and self._missing not in self.state.compared:
+            self._compared.value = [*self.state.compared, self._missing]
 
     # What is shown
 
@@ -110,11 +133,11 @@ class VerificationTab:
         if board is None:
             return
         scores = board.until(played)
-        set_html(self._fair, self._fairness(list(board.parts)))
+        self._show_fairness(list(board.parts))
         self._charts.draw(scores, board, state.threshold)
         set_html(
             self._summary,
-            summary_table(scores, board, state.threshold, self._caption(min(played, board.done))),
+            summary_table(scores, board, state.threshold, say_counted(board, min(played, board.done))),
         )
         set_html(self._table, lead_table(scores, board, state.measure, state.threshold))
 
@@ -129,32 +152,25 @@ class VerificationTab:
                 "The observations after the issue time are still hidden. Press Verify to show them and to score every "
                 "loaded forecast against them."
             )
-        where = (
-            f"the whole field, {board.pixels:,} pixels"
-            if board.is_whole
-            else f"the area drawn, {board.pixels:,} pixels"
-        )
-        issue = say_time(desk.field.time_at(board.issue_index))
-        text = f"Issued {issue}; scored over {where}."
+        text = say_scored(desk.field, board)
         if scores.counted < board.leads:
             text += f" Counting: {scores.counted} of {board.leads} leads."
         missing = [f"No {title_of(name)}: {why}" for name, why in desk.problems.items()]
         return " ".join([text, *missing])
 
-    def _caption(self, leads: int) -> str:
-        board = self.scores.board
-        if leads == 0:
-            return "Nothing counted yet: let the player pass the issue time."
-        until = say_duration(leads * board.step)
-        every = " (all)" if leads == board.leads else f" of {board.leads}; more as the player passes them"
-        return f"Leads to +{until}: {leads}{every}"
-
-    def _fairness(self, names: list[str]) -> str:
-        return ""
+    def _show_fairness(self, models: list[str]) -> None:
+        note = fairness_note(tuple(models))
+        set_html(
+            self._fair, f'<p class="fair"><b>Fair comparison.</b> {html.escape(note)}</p>' if note else ""
+        )
+        self._missing = fair_to_add(models, self._usable)
+        self._add.visible = bool(self._missing)
+        if self._missing:
+            self._add_button.label = f"Add {title_of(self._missing)}"
 
     # How it is made
 
-    def _make_tools(self, choices: Sequence[ModelChoice], downloads: Any) -> pmui.FlexBox:
+    def _make_tools(self, choices: Sequence[ModelChoice], downloads: ScoreDownloads) -> pmui.FlexBox:
         state = self.state
         self._button = pmui.Button(
             label="Verify against what happened",
@@ -184,13 +200,7 @@ class VerificationTab:
         follow = pmui.Switch.from_param(
             state.param.follows_player, label="Count with the player", description="", **_SMALL
         )
-        parts = [
-            self._button,
-            self._compared,
-            follow,
-            self._whole,
-            *([downloads] if downloads is not None else []),
-        ]
+        parts = [self._button, self._compared, follow, self._whole, downloads.view]
         return pmui.FlexBox(*parts, align_items="center", sizing_mode="stretch_width")
 
     def _make_chart_tools(self) -> pmui.FlexBox:

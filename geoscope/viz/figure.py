@@ -123,7 +123,7 @@ class Figure:
     def _colour_bar(self, image: Image.Image, top: int) -> None:
         """Title, classes with their edges, and what dry and no data look like."""
         look, scale, draw = basemap.LOOKS[self.theme], self.scale, ImageDraw.Draw(image)
-        names = ("no change" if scale.kind == "diverging" else "dry", "no data")
+        names = ({"diverging": "no change", "outcome": "neither"}.get(scale.kind, "dry"), "no data")
         left = float(_EDGE)
         right = self.size[0] - _EDGE - sum(24 + 24 + text_width(name, 13) for name in names)
         self._line(image, (left, top + 11), scale.title, 14, look.text)
@@ -167,6 +167,8 @@ def _over_land(scale: ColourScale, kind: int, theme: Theme) -> str:
 def _ticks(scale: ColourScale) -> list[tuple[float, str]]:
     """Where on the bar, counted in classes, which numbers stand."""
     edges = np.asarray(scale.edges)
+    if scale.kind == "outcome":  # names of classes, not numbers of edges
+        return [(number + 0.5, text) for number, text in enumerate(scale.labels())]
     if scale.kind != "perceptual":
         return list(enumerate(scale.labels()))
     if edges[0] > 0 and edges[-1] / edges[0] > 50:
