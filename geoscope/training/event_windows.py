@@ -67,7 +67,7 @@ def _step(event: Event, config: EventWindowConfig) -> int:
     return round(ratio)
 
 
-def _sample(rain: np.ndarray, in_frames: int) -> dict[str, np.ndarray]:
+def as_sample(rain: np.ndarray, in_frames: int) -> dict[str, np.ndarray]:
     """``input`` and ``target`` (T, H, W, 1) on the network's scale, 0 where there is no data, and where data ``known``.
 
     ``known`` (T', H, W, 1) bool belongs to the target.
@@ -125,7 +125,7 @@ class EventWindows:
             raise IndexError(f"window {index} of {len(self)}")
         number, start, row, column = self.places[index]
         rain = _cut(self.events[number], start, row, column, self.config.size, self.config)
-        return _sample(fit_square(rain, self.config.size), self.config.in_frames)
+        return as_sample(fit_square(rain, self.config.size), self.config.in_frames)
 
 
 class DrawnEventWindows:
@@ -182,7 +182,7 @@ class DrawnEventWindows:
             )
         interval = event.interval_minutes * _step(event, self.config)
         rain = self.augmentation.apply(rain, interval, event.pixel_km * factor, random)
-        return _sample(rain, self.config.in_frames)
+        return as_sample(rain, self.config.in_frames)
 
     def _attempt(self, random: np.random.Generator) -> tuple[np.ndarray, Event, int]:
         config = self.config
