@@ -12,6 +12,7 @@ import xarray as xr
 from geoscope.data.hdf5 import LOCK
 from geoscope.data.whole_files import whole_file
 from geoscope.inference.archive.plan import say
+from geoscope.metrics import bootstrap
 from geoscope.metrics.accumulate import Verification
 
 LEVEL = 0.95
@@ -21,22 +22,25 @@ DRAWS = 1000
 def add_up(issue_times: np.ndarray, each: Sequence[Verification], card: dict[str, Any]) -> xr.Dataset:
     """The scores of all issue times together, in the variables of `geoscope.verify`.
 
-    Beside them stand `issue_csi_mean` (issue_time), and in the attributes an interval of `csi_mean` from resampling
-    issue times (bootstrap, 95 %). Neighbouring issue times see the same storms, so the true interval is rather wider.
+    Beside them stand `issue_csi_mean` (issue_time), and in the attributes intervals of `csi_mean` and `mae` from
+    drawing issue times (bootstrap, 95 %; NaN with one issue time). Neighbouring issue times see the same storms, so
+    the true intervals are rather wider.
     """
-    from geoscope.metrics import bootstrap
-
     together = sum(each[1:], each[0])
     scores = together.to_dataset()
     by_issue = np.array([one.csi_mean() for one in each])
     scores = scores.assign_coords(issue_time=("issue_time", issue_times)).assign(
         issue_csi_mean=("issue_time", by_issue, {"long_name": "CSI, mean over thresholds, of one issue time"})
     )
-    low, high = bootstrap.interval(list(each), Verification.csi_mean, draws=DRAWS, level=LEVEL, seed=0)
+    found = bootstrap.intervals(each, ("csi_mean", "mae"), draws=DRAWS, level=LEVEL, seed=0)
+    ends = {
+        f"{name}_{end}": float(value)
+        for name in found
+        for end, value in zip(("low", "high"), found[name], strict=True)
+    }
     return scores.assign_attrs(
         csi_mean=together.csi_mean(),
-        csi_mean_low=low,
-        csi_mean_high=high,
+        **ends,
         interval=f"{LEVEL:.0%} bootstrap over issue times, {DRAWS} draws, seed 0",
         issue_times=len(each),
         model=card["model"],
