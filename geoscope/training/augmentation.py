@@ -5,6 +5,7 @@ drawn depends on the generator alone, so a window is a function of its seed.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -135,3 +136,38 @@ class Augmentation:
         if self.turns:
             rain = random_turn(rain, random)
         return np.ascontiguousarray(rain, dtype=np.float32)
+
+
+class Samples(Protocol):
+    """A map-style dataset of dicts of arrays (T, H, W, C)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> dict[str, np.ndarray]: ...
+
+
+class TurnedFrames:
+    """Any dataset of frames, each sample in several looks: flipped and turned, all its arrays alike.
+
+    Sample i is sample i % n of the original; how it is turned depends on the seed and i. PreDiff's training on SEVIR-LR
+    turns so.
+    """
+
+    def __init__(self, samples: Samples, *, looks: int = 8, seed: int = 0) -> None:
+        if looks < 1 or seed < 0:
+            raise ConfigError(
+                f"looks={looks}, seed={seed}: expected 1 or more looks and a seed of zero or more"
+            )
+        self.samples, self.looks, self.seed = samples, looks, seed
+
+    def __len__(self) -> int:
+        return len(self.samples) * self.looks
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        sample = self.samples[index % len(self.samples)]
+        height, width = next(iter(sample.values())).shape[1:3]
+        symmetries = range(_SYMMETRIES) if height == width else (0, 2, 4, 6)
+        symmetry = int(np.random.default_rng([self.seed, index]).choice(symmetries))
+        return {name: np.ascontiguousarray(turn(frames, symmetry)) for name, frames in sample.items()}

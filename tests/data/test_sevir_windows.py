@@ -42,9 +42,8 @@ def test_the_official_filters_and_splits(folder):
 
 
 def test_training_events_stand_in_the_published_order(folder):
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame({"id": ["S1", "S7", "S8", "S9"]})
-    published = list(table.sample(frac=1, random_state=1).id)
+    # pandas.DataFrame({"id": ["S1", "S7", "S8", "S9"]}).sample(frac=1, random_state=1).id
+    published = ["S9", "S8", "S1", "S7"]
     assert [event.id for event in read_catalogue(folder).split("train")] == published
     plain = read_catalogue(folder).split("train", is_shuffled=False)
     assert [event.id for event in plain] == ["S1", "S7", "S8", "S9"]

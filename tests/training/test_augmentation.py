@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from geoscope.errors import ConfigError
 from geoscope.training.augmentation import (
     Augmentation,
+    TurnedFrames,
     fit_square,
     overlay,
     random_turn,
@@ -114,3 +115,43 @@ def test_shares_of_one_always_apply():
 def test_recipes_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         Augmentation(**options)
+
+
+class Two:
+    """Two samples of a picture whose pixels differ; the target is the input plus ten."""
+
+    def __init__(self, height: int = 2):
+        self.height = height
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        frames = np.arange(self.height * 2, dtype=np.float32).reshape(1, self.height, 2, 1) + 100 * index
+        return {"input": frames, "target": frames + 10}
+
+
+def test_a_turned_sample_turns_all_its_arrays_alike_and_is_a_function_of_seed_and_index():
+    turned, again, other = (TurnedFrames(Two(), looks=40, seed=seed) for seed in (1, 1, 2))
+    assert len(turned) == 80
+    looks = set()
+    for index in range(80):
+        sample = turned[index]
+        np.testing.assert_array_equal(sample["target"], sample["input"] + 10)
+        assert sample["input"].min() == 100 * (index % 2)
+        looks.add((sample["input"] - sample["input"].min()).tobytes())
+    assert len(looks) == 8
+    np.testing.assert_array_equal(turned[7]["input"], again[7]["input"])
+    assert any((turned[index]["input"] != other[index]["input"]).any() for index in range(80))
+    with pytest.raises(IndexError, match="sample 80 of 80"):
+        turned[80]
+
+
+def test_a_long_picture_is_turned_within_its_shape():
+    turned = TurnedFrames(Two(height=3), looks=30)
+    assert {turned[index]["input"].shape for index in range(60)} == {(1, 3, 2, 1)}
+
+
+def test_turns_that_cannot_be_are_refused():
+    with pytest.raises(ConfigError, match="looks=0, seed=0: expected 1 or more looks"):
+        TurnedFrames(Two(), looks=0)
