@@ -165,6 +165,20 @@ class FramesTask(Task):
                 rows.append((label, frames[0, ..., 0].numpy()))
         return contact_sheet(rows)
 
+    def facts(self) -> dict[str, Any]:
+        """For the model card."""
+        header = self.header
+        return {
+            "title": f"{self.model.name} ({self.model.size})",
+            "summary": (
+                f"{header.out_frames} frames from {header.in_frames}, {header.height} x {header.width} pixels, by "
+                f"{self.model.name}."
+            ),
+            "architecture": f"{self.model.name}, size {self.model.size}, of geoscope.models.networks",
+            "data": [self.data.description],
+            "split": self.data.split,
+        }
+
     def finish(self, network: nn.Module, out: Path, progress: Progress) -> Path:
         """Write the weights, with a header that says which network they are of."""
         progress("writing the weights", 1.0)

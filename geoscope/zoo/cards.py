@@ -116,6 +116,12 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     self_check: SelfCheck | None = None
+    own_folder: Path | None = field(default=None, init=False)  # of a card that did not ship
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights and the self-check of this card are."""
+        return self.own_folder or WEIGHTS
 
     def weights_path(self) -> Path | None:
         """The file with the weights, its size and sha256 verified; None when the model has no weights.
@@ -150,15 +156,27 @@ def list_models(task: str | None = None) -> list[ModelCard]:
 
 
 def card(name: str) -> ModelCard:
-    """The card of the model called ``name``.
+    """The card of the model called ``name``, or of your own: the path of a card, as `geoscope export` writes it.
 
     Raises:
-        ConfigError: no model has this name, or its card is not right.
+        ConfigError: no model has this name, no card is there, or the card is not right.
     """
+    if is_path(name):
+        path = Path(name).expanduser().resolve()
+        if not path.is_file():
+            raise ConfigError(f"no model is called {name!r} and no card is at that path; give one that geoscope export wrote")
+        own = _read(path)
+        object.__setattr__(own, "own_folder", path.parent)
+        return own
     names = _names()
     if name not in names:
         raise ConfigError(f"no model is called {name!r}; there are {', '.join(names)}")
     return read_card(CARDS / f"{name}.toml")
+
+
+def is_path(name: str) -> bool:
+    """Whether ``name`` is the path of a card and not the name of a model."""
+    return name.endswith(".toml")
 
 
 def _names() -> list[str]:
@@ -173,6 +191,10 @@ def read_card(path: Path) -> ModelCard:
         ConfigError: not TOML, an unknown or missing key, a value of the wrong type, or a card that
             contradicts itself; the message names the file and the key.
     """
+    return _read(path)
+
+
+def _read(path: Path) -> ModelCard:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

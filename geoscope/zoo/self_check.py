@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from geoscope.errors import WeightsError
 from geoscope.zoo import cards
+from geoscope.zoo.weights_files import reinstall
 
 FORMAT = "geoscope-self-check"
 OUTPUT = "output"
@@ -30,10 +31,10 @@ def check(card: "cards.ModelCard", run: Run) -> float:
     """
     if card.self_check is None:
         return 0.0
-    inputs, stored = read(cards.WEIGHTS / card.self_check.file)
+    inputs, stored = read(card.folder / card.self_check.file)
     found = np.asarray(run(inputs))
     where = f"{card.name} does not give its stored answer"
-    cure = "install geoscope again, or report it with your processor and version of torch"
+    cure = f"{reinstall(card)}, or report it with your processor and version of torch"
     if found.shape != stored.shape:
         raise WeightsError(f"{where}: shape {found.shape}, expected {stored.shape}; {cure}")
     if not np.array_equal(np.isnan(found), np.isnan(stored)):
@@ -55,7 +56,7 @@ def write(target: "cards.ModelCard | Path", inputs: Mapping[str, np.ndarray], ou
     if not isinstance(target, Path):
         if target.self_check is None:
             raise WeightsError(f"{target.name} has no [self_check] on its card: add file and tolerance first")
-        target = cards.WEIGHTS / target.self_check.file
+        target = target.folder / target.self_check.file
     if OUTPUT in inputs:
         raise WeightsError(f"a self-check's input cannot be called {OUTPUT!r}: rename it")
     arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}

@@ -20,15 +20,13 @@ def locate(card: ModelCard) -> Path | None:
     Raises:
         WeightsError: missing, of another size, or with another sha256 than the card's (or the recorded one).
     """
-    from geoscope.zoo.cards import WEIGHTS
-
     weights = card.weights
     if weights is None:
         return None
-    path = WEIGHTS / weights.file if weights.file else fetched_path(card)
-    cure = f"run: geoscope fetch {card.name}" if weights.url else "install geoscope again"
+    path = card.folder / weights.file if weights.file else fetched_path(card)
+    cure = f"run: geoscope fetch {card.name}" if weights.url else reinstall(card)
     if not path.is_file():
-        state = "have not been fetched yet" if weights.url else f"are not in this installation ({path.name})"
+        state = "have not been fetched yet" if weights.url else f"are not {_home(card)} ({path.name})"
         raise WeightsError(f"the weights of {card.name} {state}; {cure}")
     size = path.stat().st_size
     if weights.bytes is not None and size != weights.bytes:
@@ -46,6 +44,15 @@ def locate(card: ModelCard) -> Path | None:
             f"damaged; {cure}"
         )
     return path
+
+
+def reinstall(card: ModelCard) -> str:
+    """What to do when a file that belongs to ``card`` is damaged."""
+    return "run geoscope export again" if card.own_folder else "install geoscope again"
+
+
+def _home(card: ModelCard) -> str:
+    return f"in {card.own_folder}" if card.own_folder else "in this installation"
 
 
 def fetched_path(card: ModelCard) -> Path:

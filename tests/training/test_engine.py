@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import sys
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from geoscope.errors import Cancelled, ConfigError, MissingExtraError, TrainingError
 from geoscope.training.engine import Settings, checkpoints, fit, learning_rate
+from geoscope.training.engine.estimate import Cost, Estimate, free_bytes, spell
 from geoscope.training.engine.loop import Training
 from geoscope.training.engine.parts import Log, move_average, recompute_blocks
 from tests.training.tiny_task import TinyTask, weights
@@ -21,7 +23,16 @@ from tests.training.tiny_task import TinyTask, weights
 
 def quick(**changes):
     return Settings(
-        **{"steps": 4, "batch": 2, "learning_rate": 0.02, "warmup": 0, "workers": 0, "threads": 1, **changes}
+        **{
+            "steps": 4,
+            "batch": 2,
+            "learning_rate": 0.02,
+            "warmup": 0,
+            "workers": 0,
+            "threads": 1,
+            "estimate": False,
+            **changes,
+        }
     )
 
 
@@ -295,6 +306,30 @@ def test_log_pictures_and_board_are_written(tmp_path):
     with Image.open(tmp_path / "pictures" / "step-0000004.png") as picture:
         assert picture.size == (6, 4)
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_an_estimate_comes_first_and_changes_nothing(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "geoscope.training"):
+        plain, estimated = (
+            weights(fit(TinyTask(s), s, tmp_path / str(s.estimate), silent))
+            for s in (quick(), quick(estimate=True, minutes=60))
+        )
+    (line,) = caplog.messages
+    assert re.match(
+        r"0\.00 M parameters, \S+ s a step: 4 steps in 0 s, at most 60 min, about \d+ steps; \d", line
+    )
+    torch.testing.assert_close(plain, estimated, rtol=0, atol=0)
+
+
+def test_the_estimate_counts_workers_accumulation_and_memory():
+    cost = Cost(prepare_seconds=3.0, learn_seconds=2.0, peak_bytes=1 << 60)
+    assert cost.seconds_a_step(quick(batch=4, micro_batch=2)) == 10.0
+    assert cost.seconds_a_step(quick(workers=1)) == 3.0
+    assert cost.seconds_a_step(quick(workers=2)) == 2.0
+    text = Estimate(cost, 10.0, 3600, None, 8_660_000).sentence()
+    assert text.startswith("8.66 M parameters, 10 s a step: 3600 steps in 10.0 h; ")
+    assert free_bytes() is None or "lower micro_batch or set recompute" in text
+    assert [spell(s) for s in (5, 600, 7200)] == ["5 s", "10 min", "2.0 h"]
 
 
 def test_a_log_that_goes_on_forgets_what_came_later_and_takes_new_columns(tmp_path):

@@ -4,6 +4,7 @@ import datetime
 import json
 import logging
 import os
+import platform
 import signal
 import threading
 import warnings
@@ -213,7 +214,17 @@ def _record(
         "best_step": state["best_step"],
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "torch": torch.__version__,
+        "hardware": _hardware(settings),
+        "facts": task.facts(),
     }
     beside = out / (RECORD + ".part")
     beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     os.replace(beside, out / RECORD)
+
+
+def _hardware(settings: Settings) -> str:
+    """On what it was trained, as far as the system says."""
+    if settings.accelerator != "cpu" and torch.cuda.is_available():
+        return f"{settings.devices} x {torch.cuda.get_device_name()}"
+    threads = settings.threads or torch.get_num_threads()
+    return f"{settings.devices * threads} threads of a {platform.machine()} CPU, {settings.precision}"

@@ -77,6 +77,10 @@ class Task(ABC):
         """Scores from the added sums of `validate`, among them ``monitor``."""
         raise LookupError(f"the task {self.name} has no scores")
 
+    def facts(self) -> dict[str, Any]:
+        """What a model card should say: title, summary, architecture, split (texts) and data (a list of texts)."""
+        return {}
+
     def picture(self, network: nn.Module) -> np.ndarray | None:
         """Sample forecasts to look at, (H, W, 3) uint8; None when the task draws nothing."""
         return None
