@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import geoscope
+from geoscope.cli.export import export
 from geoscope.cli.fetch import fetch
 from geoscope.cli.listing import models, samples
 from geoscope.cli.nowcast import nowcast
@@ -49,6 +50,7 @@ app.command(epilog="Example: geoscope models earthformer-nowcast")(models)
 app.command(epilog="Example: geoscope samples")(samples)
 app.command(epilog="Example: geoscope fetch earthformer-sevir")(fetch)
 app.command(epilog="Example: geoscope train nowcast --config my-radar.toml --out runs/mine")(train)
+app.command(epilog="Example: geoscope export runs/mine --name my-radar --out models")(export)
 app.add_typer(prepare, name="prepare")
 app.command(epilog="Example: geoscope serve nowcast --port 5006")(serve)
 
