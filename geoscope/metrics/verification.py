@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -15,10 +15,11 @@ from geoscope.metrics.contingency import Contingency
 
 DEFAULT_THRESHOLDS = (0.5, 1, 2, 5, 10)
 Progress = Callable[[str, float], None]
+Forecast = xr.DataArray | xr.Dataset
 
 
 def verify(
-    forecast: xr.DataArray | xr.Dataset,
+    forecast: Forecast | Sequence[Forecast],
     observed: xr.DataArray,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     *,
@@ -46,7 +47,7 @@ def verify(
     families of scores, see `geoscope.metrics.families.Settings`. ``region`` keeps to a box (x_min, y_min, x_max, y_max)
     in the forecast's x and y, or to a mask (y, x). ``align`` is for grids or times that differ: "common" keeps the
     pixels that both have, "nearest" takes the observed pixel around each forecast one and the nearest time.
-    ``draws`` above 0 adds 95 % intervals of `csi_mean`, `mae` and `csi_pooled` over the issue times of an archive.
+    ``draws`` above 0 adds 95 % intervals of `csi_mean`, `mae` and `csi_pooled` where there are several issue times.
 
     The result has dimensions (lead_time, threshold): counts `hits`, `misses`, `false_alarms`,
     `correct_negatives` and scores `csi`, `pod`, `far`, `success_ratio`, `frequency_bias`, `hss`, `ets`, `f1`; by
@@ -86,7 +87,7 @@ def verify(
 
 
 def verify_each(
-    forecast: xr.DataArray | xr.Dataset,
+    forecast: Forecast | Sequence[Forecast],
     observed: xr.DataArray,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     **options: Any,
@@ -134,7 +135,7 @@ class _About:
 
 
 def _verify_each(
-    forecast: xr.DataArray | xr.Dataset,
+    forecast: Forecast | Sequence[Forecast],
     observed: xr.DataArray,
     thresholds: Sequence[float],
     *,
@@ -147,29 +148,44 @@ def _verify_each(
     report = progress or (lambda stage, share: None)
     empty = Verification(thresholds, **families)
     alignment.check_align(align)
-    rain, chances = rain_and_chances(forecast)
-    cases = cases_of(rain)
     alignment.check_field(observed, "observed", ("time", "y", "x"))
-    units = alignment.check_units(rain, observed, threshold_units, thresholds is DEFAULT_THRESHOLDS)
-    pixels = alignment.match_pixels(cases[0].field, observed, align, region)
-    chances = None if chances is None else chances_at(chances, empty.settings.thresholds)
+    forecasts = [forecast] if isinstance(forecast, xr.DataArray | xr.Dataset) else list(forecast)
+    if not forecasts:
+        raise DataError("no forecast to verify: give one or more")
     times = observed["time"].values.astype("datetime64[ns]")
     each: list[Verification] = []
-    valid: np.ndarray | None = None
-    for number, (case, pairs) in enumerate(_with_partners(cases, times, align)):
-        one = empty.empty()
-        for share, (i, j) in enumerate(pairs):
-            report("verifying", (number + share / len(pairs)) / len(cases))
-            _count(one, case, i, observed[j], pixels, chances)
-        each.append(one)
-        valid = case.valid[[i for i, _ in pairs]]
-    _refuse_blank(each, rain, observed)
+    valid: list[np.ndarray] = []
+    units, cases, unmatched = "", [], None
+    for order, single in enumerate(forecasts):
+        rain, chances = rain_and_chances(single)
+        cases = cases_of(rain)
+        units = alignment.check_units(rain, observed, threshold_units, thresholds is DEFAULT_THRESHOLDS)
+        pixels = alignment.match_pixels(cases[0].field, observed, align, region)
+        chances = None if chances is None else chances_at(chances, empty.settings.thresholds)
+        try:
+            matched = list(_with_partners(cases, times, align))
+        except DataError as error:
+            matched, unmatched = [], error
+        for number, (case, pairs) in enumerate(matched):
+            one = empty.empty()
+            for share, (i, j) in enumerate(pairs):
+                done = (number + share / len(pairs)) / len(matched)
+                report("verifying", (order + done) / len(forecasts))
+                _count(one, case, i, observed[j], pixels, chances)
+            if one.overall("mae") == one.overall("mae"):  # NaN when no pixel was known in both
+                each.append(one)
+                matched_frames = [i for i, _ in pairs]
+                valid.append(case.valid[matched_frames][np.argsort(case.leads[matched_frames])])
+    if not each:
+        if unmatched is not None:
+            raise unmatched
+        _refuse_blank(forecasts, observed)
     attributes = {
         "units": units,
         **_notes(each, units, cases[0].note, align),
-        **{name: forecast.attrs[name] for name in ("model", "run_card") if name in forecast.attrs},
+        **{name: forecasts[0].attrs[name] for name in ("model", "run_card") if name in forecasts[0].attrs},
     }
-    return each, _About(attributes, valid if len(cases) == 1 else None)
+    return each, _About(attributes, valid[0] if len(valid) == 1 else None)
 
 
 def _with_partners(
@@ -210,12 +226,11 @@ def _count(
         one.update_probabilities(pixels.of_forecast(chances.isel(time=number).values), truth, lead)
 
 
-def _refuse_blank(each: list[Verification], rain: xr.DataArray, observed: xr.DataArray) -> None:
-    if any(one.overall("mae") == one.overall("mae") for one in each):
-        return
-    blank = [
-        name for name, field in (("forecast", rain), ("observed", observed)) if not field.notnull().any()
-    ]
+def _refuse_blank(forecasts: Sequence[Forecast], observed: xr.DataArray) -> NoReturn:
+    fields = [rain_and_chances(single)[0] for single in forecasts]
+    blank = ["forecast"] if not any(bool(field.notnull().any()) for field in fields) else []
+    if not observed.notnull().any():
+        blank.append("observed")
     why = f"all of {' and '.join(blank)} is missing" if blank else "where one is known the other is not"
     raise DataError(
         f"no pixel is known in both the forecast and the observations at their common times: {why}"

@@ -82,6 +82,28 @@ def test_issue_times_after_the_observations_are_left_out():
     assert verify(late, TRUTH, draws=10).attrs["issue_times"] == 1
 
 
+def test_several_forecasts_are_several_issue_times():
+    each = [
+        GUESS,
+        (GUESS + 1).assign_coords(time=GUESS.time + 2 * STEP),
+        GUESS.assign_coords(time=GUESS.time + 99 * STEP),
+    ]
+    scores = verify(each, TRUTH, draws=20)
+    assert scores.attrs["issue_times"] == 2
+    assert scores.attrs["frames"] == 6
+    assert scores.attrs["mae_low"] <= scores.attrs["mae"] <= scores.attrs["mae_high"]
+    with pytest.raises(DataError, match="no valid time"):
+        verify(each[2:], TRUTH)
+    with pytest.raises(DataError, match="no forecast to verify"):
+        verify([], TRUTH)
+
+
+def test_issue_times_without_a_known_pixel_do_not_count():
+    blank = archive(0, 1, 3)
+    blank[1] = np.nan
+    assert len(verify_each(blank, TRUTH)) == 2
+
+
 def test_grids_that_differ_are_refused_with_a_way_out():
     with pytest.raises(DataError, match=r"the grids differ: .*coordinate x.*align='common'"):
         verify(GUESS, TRUTH.assign_coords(x=TRUTH.x + 3000))
