@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import geoscope
+from geoscope.cli.benchmark import ModelsTakeSeveral, benchmark
 from geoscope.cli.export import export
 from geoscope.cli.fetch import fetch
 from geoscope.cli.listing import models, samples
@@ -46,6 +47,10 @@ def face(
 
 app.command(epilog="Example: geoscope nowcast florence-2018 --model persistence --out florence.nc")(nowcast)
 app.command(epilog="Example: geoscope verify florence.nc florence-2018 --thresholds 1,5,10")(verify)
+app.command(
+    cls=ModelsTakeSeveral,
+    epilog="Example: geoscope benchmark florence-2018 --models persistence extrapolation",
+)(benchmark)
 app.command(epilog="Example: geoscope models earthformer-nowcast")(models)
 app.command(epilog="Example: geoscope samples")(samples)
 app.command(epilog="Example: geoscope fetch earthformer-sevir")(fetch)

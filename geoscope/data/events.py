@@ -6,7 +6,9 @@ An event file is a `.npz` with `rain` (T, H, W) uint16 in hundredths of mm/h, 65
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import xarray as xr
 
 from geoscope import grids
 from geoscope.data.radar import open_radar
+from geoscope.data.samples import list_samples, sample
 from geoscope.errors import DataError
 
 NO_DATA = 65535
@@ -107,3 +110,50 @@ def open_event_file(path: Path) -> xr.DataArray:
         name="rain_rate",
         attrs={"units": "mm/h", "long_name": "rain rate", "source": path.name},
     )
+
+
+@dataclass(frozen=True)
+class EventSource:
+    """An event that is opened when it is wanted: its name, and what gives its field (time, y, x)."""
+
+    name: str
+    open: Callable[[], xr.DataArray]
+
+
+def find_events(word: str) -> list[EventSource]:
+    """The events that ``word`` names: a sample, a file, a glob, or a folder.
+
+    A folder with `.npz` event files holds one event a file, and so does one whose first file holds several frames; a
+    folder of files with one frame each is one sequence, as is a glob, in the way of `geoscope.open_radar`.
+
+    Raises:
+        DataError: nothing of that name, or the first file of a folder cannot be read.
+    """
+    names = [info.name for info in list_samples()]
+    if word in names:
+        return [EventSource(word, partial(sample, word))]
+    path = Path(word)
+    if path.is_dir() and path.suffix != ".zarr":
+        return _events_of_folder(path)
+    if path.exists():
+        return [_event_of_file(path)]
+    if set(word) & set("*?["):
+        return [EventSource(word, partial(open_radar, word))]
+    raise DataError(
+        f"EVENT {word!r} is neither a sample ({', '.join(names)}) nor a file, folder or glob here"
+    )
+
+
+def _event_of_file(path: Path) -> EventSource:
+    opener = open_event_file if path.suffix == ".npz" else open_radar
+    return EventSource(path.stem, partial(opener, path))
+
+
+def _events_of_folder(folder: Path) -> list[EventSource]:
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    archives = [path for path in files if path.suffix == ".npz"]
+    if archives:
+        return [_event_of_file(path) for path in archives]
+    if files and open_radar(files[0]).sizes["time"] > 1:
+        return [_event_of_file(path) for path in files]
+    return [EventSource(folder.name, partial(open_radar, folder))]

@@ -42,9 +42,10 @@ def test_the_mean_of_an_ensemble_counts_as_error_minimising():
 
 
 def test_carried_rain_is_compared_with_carried_rain():
-    assert names("extrapolation") == ["persistence", "pysteps-extrapolation"]
-    without = dataclasses.replace(card("extrapolation"), fair_against=())
-    assert names(without) == ["pysteps-extrapolation", "persistence"]
+    assert names("extrapolation") == ["pysteps-extrapolation", "persistence"]
+    assert names("persistence") == ["extrapolation", "pysteps-extrapolation"]
+    without = dataclasses.replace(card("persistence"), fair_against=())
+    assert names(without) == ["pysteps-extrapolation", "extrapolation"]
 
 
 def test_nothing_is_claimed_of_a_model_that_does_not_say_what_it_gives():

@@ -1,0 +1,256 @@
+"""`geoscope benchmark`: models held against each other on the same events."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperCommand
+
+from geoscope.cli.outputs import Overwrite, check_output
+from geoscope.cli.shell import progress_bar
+from geoscope.cli.verify import DEFAULT_THRESHOLDS, parse_thresholds
+from geoscope.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geoscope.inference.benchmark_table import Row
+    from geoscope.training.video_benchmark import VideoRow
+
+DEFAULT_MODELS = ("earthformer-nowcast", "extrapolation", "persistence")
+VIDEO_TASKS = ("moving-mnist", "nbody-mnist")
+VIDEO_ONLY, RADAR_ONLY = ("steps", "data"), ("minutes", "every", "history", "members")
+
+
+class ModelsTakeSeveral(TyperCommand):
+    """A command whose --models is followed by any number of words: `--models A B C`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give each word after --models, up to the next option, a --models of its own."""
+        spread: list[str] = []
+        is_models = False
+        for word in args:
+            if word.startswith("-"):
+                is_models = word in ("--models", "-m")
+                if is_models:
+                    continue
+            spread += ["--models", word] if is_models else [word]
+        return super().parse_args(ctx, spread)
+
+
+def benchmark(
+    events: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EVENT...",
+            help="Samples, files, globs in quotes, or folders of events; or moving-mnist, nbody-mnist.",
+        ),
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models", "-m", help="Names, one after the other: --models A B C. See geoscope models."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Furthest lead; default an hour, or three sparse frames.")
+    ] = None,
+    every: Annotated[float | None, typer.Option(help="Minutes between issue times; default 30.")] = None,
+    history: Annotated[int | None, typer.Option(help="Past frames that a model may see; default 13.")] = None,
+    thresholds: Annotated[
+        str, typer.Option(help="Rain rates in mm/h, with commas between.")
+    ] = DEFAULT_THRESHOLDS,
+    size: Annotated[
+        int | None, typer.Option(help="Only the middle so many pixels a side (digits: frame size, 64).")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(help="Score so many members of the ensemble models, not their mean.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of members, and of digits and networks.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(help="Digits only: updates of each network; default 300.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Digits only: folder of MNIST's files.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file too.")
+    ] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Hold models against each other on the same frames, pixels and leads of EVENT..., and print the table.
+
+    Scores are pooled over issue times and leads; brackets are 95 % intervals from drawing events, or issue times of a
+    single event. A star marks what beats its fair baseline by more than luck. With moving-mnist or nbody-mnist in place
+    of events, networks are trained and compared on moving digits.
+    """
+    for option, path, suffix in (("--json", json_file, ".json"), ("--csv", csv_file, ".csv")):
+        if path is not None:
+            check_output(option, path, (suffix,), overwrite)
+    given = {
+        "steps": steps,
+        "data": data,
+        "minutes": minutes,
+        "every": every,
+        "history": history,
+        "members": members,
+    }
+    if set(events) & set(VIDEO_TASKS):
+        _refuse(events, given, RADAR_ONLY)
+        plain, csv = _compare_networks(events[0], models, size, seed, steps, data)
+    else:
+        _refuse([], given, VIDEO_ONLY)
+        chosen = {"minutes": minutes, "every": every, "history": history, "size": size, "members": members}
+        options = {name: value for name, value in chosen.items() if value is not None}
+        options |= {"seed": seed, "thresholds": parse_thresholds(thresholds)}
+        plain, csv = _compare_nowcasts(events, models or DEFAULT_MODELS, options, device)
+    _write(json_file, json.dumps(plain, indent=1) + "\n", overwrite)
+    _write(csv_file, csv, overwrite)
+
+
+def _refuse(events: Sequence[str], given: dict[str, Any], options: Sequence[str]) -> None:
+    if len(events) > 1:
+        raise ConfigError(
+            f"EVENT {' '.join(events)!r}: {' and '.join(VIDEO_TASKS)} stand alone, one at a time"
+        )
+    for name in options:
+        if given[name] is not None:
+            where = "events of rain" if name in RADAR_ONLY else " or ".join(VIDEO_TASKS)
+            raise ConfigError(f"--{name} is only for {where}; leave it out")
+
+
+def _compare_nowcasts(
+    events: Sequence[str], models: Sequence[str], options: dict[str, Any], device: str
+) -> tuple[dict[str, Any], str]:
+    from geoscope.data.events import find_events
+    from geoscope.inference import benchmark_table
+    from geoscope.inference.benchmark import Settings, run
+
+    settings = Settings(**options)
+    names = [name for word in models for name in word.replace(",", " ").split()]
+    with progress_bar("benchmark") as progress:
+        sources = [source for word in events for source in find_events(word)]
+        outcome = run(sources, names, settings, device, progress)
+    table = benchmark_table.rows(outcome)
+    console = Console()
+    titles = list(dict.fromkeys(row.event for row in table))
+    if len(titles) > 1:
+        console.print(_by_event([row for row in table if row.event in titles[:-2]]))
+        titles = titles[-2:]
+    for title in titles:
+        console.print(_table(title, [row for row in table if row.event == title]))
+    for line in benchmark_table.advice(outcome):
+        typer.echo(line)
+    for note in outcome.notes:
+        typer.echo(f"note: {note}")
+    return benchmark_table.as_plain(outcome), benchmark_table.as_csv(table)
+
+
+def _by_event(rows: "list[Row]") -> Table:
+    """The CSI mean of every model on every event."""
+    models = list(dict.fromkeys(row.model for row in rows))
+    table = Table(
+        title="CSI mean by event", caption="a line each event; the JSON and CSV files hold the rest"
+    )
+    table.add_column("event", overflow="fold")
+    for heading in ("issue times", "leads", *models):
+        table.add_column(heading, justify="right")
+    for event in dict.fromkeys(row.event for row in rows):
+        each = {row.model: row for row in rows if row.event == event}
+        first = each[models[0]]
+        cells = [_number(each[model].csi_mean) for model in models]
+        table.add_row(event, str(first.cases), f"{first.leads} to {first.lead_minutes:g} min", *cells)
+    return table
+
+
+def _table(title: str, rows: "list[Row]") -> Table:
+    first = rows[0]
+    caption = (
+        f"{first.cases} issue times, {first.leads} leads to {first.lead_minutes:g} min; MAE and bias in mm/h"
+    )
+    table = Table(title=title, caption=caption)
+    table.add_column("model", no_wrap=True)
+    scale = list(first.fss)[-1]
+    has_members = any(not math.isnan(row.crps) for row in rows)
+    headings = [
+        "CSI mean",
+        *(f"CSI {level}" for level in first.csi),
+        f"FSS {scale} px",
+        "MAE",
+        "bias",
+        "rain ratio",
+    ]
+    headings += [*(["CRPS"] if has_members else []), "s", "MB", "against fair baseline"]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = [f"{_number(row.csi_mean)} {_bracket(row.csi_low, row.csi_high)}".strip()]
+        cells += [_number(value) for value in (*row.csi.values(), row.fss[scale], row.mae)]
+        cells += [_number(row.bias, "+.3f"), _number(row.rain_ratio, ".2f")]
+        cells += [*([_number(row.crps)] if has_members else []), f"{row.seconds:.2f}", f"{row.memory_mb:.0f}"]
+        table.add_row(row.model, *cells, _gain(row))
+    return table
+
+
+def _gain(row: "Row") -> str:
+    if not row.fair:
+        return "-"
+    star = " *" if row.gain_low > 0 else ""
+    return f"{row.gain:+.3f} {_bracket(row.gain_low, row.gain_high)} {row.fair}".replace("  ", " ") + star
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _bracket(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"({low:.3f} to {high:.3f})"
+
+
+def _compare_networks(
+    task: str, models: Sequence[str] | None, size: int | None, seed: int, steps: int | None, data: Path | None
+) -> tuple[dict[str, Any], str]:
+    from dataclasses import asdict
+
+    from geoscope.models.networks import NAMES
+    from geoscope.training.video_benchmark import compare
+
+    names = [name for word in models or NAMES for name in word.replace(",", " ").split()]
+    chosen: dict[str, Any] = {"size": size, "train_steps": steps, "data": data}
+    options = {name: value for name, value in chosen.items() if value is not None}
+    with progress_bar("benchmark") as progress:
+        rows = compare(task, names, seed=seed, progress=progress, **options)  # type: ignore[arg-type]
+    Console().print(_network_table(task, rows))
+    plain = {
+        "task": task,
+        "seed": seed,
+        **{k: str(v) for k, v in options.items()},
+        "rows": [asdict(r) for r in rows],
+    }
+    columns = ("model", "parameters", "steps", "seconds_a_step", "mse", "mae", "ssim")
+    lines = [",".join(columns), *(",".join(f"{getattr(row, name)}" for name in columns) for row in rows)]
+    return plain, "\n".join(lines) + "\n"
+
+
+def _network_table(task: str, rows: "Sequence[VideoRow]") -> Table:
+    caption = "errors added over a frame's pixels, values in [0, 1], mean over frames and sequences"
+    table = Table(title=task, caption=caption)
+    table.add_column("model", no_wrap=True)
+    for heading in ("parameters", "steps", "s a step", "MSE", "MAE", "SSIM"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = [f"{row.parameters:,}", str(row.steps), f"{row.seconds_a_step:.2f}"]
+        table.add_row(row.model, *cells, f"{row.mse:.2f}", f"{row.mae:.2f}", f"{row.ssim:.3f}")
+    return table
+
+
+def _write(path: Path | None, text: str, overwrite: bool) -> None:
+    from geoscope.data.whole_files import whole_file
+
+    if path is not None:
+        with whole_file(path, overwrite) as part:
+            part.write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {path}")
