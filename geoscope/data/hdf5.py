@@ -5,11 +5,13 @@ one lock. A file may point to other files, claim any size and carry attributes o
 followed.
 """
 
+import math
 import os
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from os import PathLike
 from typing import Any
 
@@ -116,18 +118,26 @@ def _itemsize(item: h5py.Dataset) -> int:
     return int(np.dtype(item.dtype).itemsize)
 
 
-def check_size(item: h5py.Dataset, path: str | PathLike, max_bytes: int, shape: tuple[int, ...] = ()) -> None:
+def check_size(
+    item: h5py.Dataset,
+    path: str | PathLike,
+    max_bytes: int,
+    shape: tuple[int, ...] = (),
+    first: int | None = None,
+) -> None:
     """Refuse a dataset whose part `shape` (default: all of it) or one chunk needs more than `max_bytes`.
+
+    `first` is the place along the first axis where one entry will be read: then only its chunks are looked at.
 
     Raises:
         DataError: it needs more.
     """
     count = float(np.prod([float(n) for n in (shape or item.shape)]))
     check_bytes(path, count * _itemsize(item), max_bytes, f"a dataset {item.name!r}")
-    refuse_bomb(item, path, max_bytes)
+    refuse_bomb(item, path, max_bytes, first)
 
 
-def refuse_bomb(item: h5py.Dataset, path: str | PathLike, max_bytes: int) -> None:
+def refuse_bomb(item: h5py.Dataset, path: str | PathLike, max_bytes: int, first: int | None = None) -> None:
     """Refuse chunks that are larger than `max_bytes`, or that unpack to more than they say.
 
     The library inflates a chunk whole before it looks at the size. A chunk whose stored bytes could become
@@ -142,8 +152,7 @@ def refuse_bomb(item: h5py.Dataset, path: str | PathLike, max_bytes: int) -> Non
     check_bytes(path, nominal, max_bytes, f"a chunk of {item.name!r}")
     if item.compression != "gzip" or item.id.get_storage_size() * _DEFLATE_RATIO <= _FREE_BYTES:
         return
-    for number in range(item.id.get_num_chunks()):
-        stored = item.id.get_chunk_info(number)
+    for stored in _stored_chunks(item, first):
         if stored.size * _DEFLATE_RATIO <= _FREE_BYTES:
             continue
         check_bytes(path, stored.size, max_bytes, f"a stored chunk of {item.name!r}")
@@ -152,6 +161,22 @@ def refuse_bomb(item: h5py.Dataset, path: str | PathLike, max_bytes: int) -> Non
             raise fault(
                 path, f"chunks of {nominal} bytes in {item.name!r}", "one that unpacks to more", _CURE
             )
+
+
+def _stored_chunks(item: h5py.Dataset, first: int | None) -> Iterator[Any]:
+    """What the file says about its chunks: all, or those that hold entry `first` of the first axis."""
+    count, lengths = item.id.get_num_chunks(), item.chunks or item.shape
+    if first is not None:
+        spans = [range(0, length, step) for length, step in zip(item.shape[1:], lengths[1:], strict=True)]
+        if math.prod(len(span) for span in spans) < count:
+            row = first // lengths[0] * lengths[0]
+            for corner in product([row], *spans):
+                stored = item.id.get_chunk_info_by_coord(corner)
+                if stored.byte_offset is not None:
+                    yield stored
+            return
+    for number in range(count):
+        yield item.id.get_chunk_info(number)
 
 
 def _inflates_past(packed: bytes, limit: int) -> bool:

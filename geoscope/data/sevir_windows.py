@@ -180,7 +180,7 @@ def read_event_codes(path: Path, index: int, identity: str | None = None) -> np.
             raise fault(path, "vil as uint8 (event, row, column, time)", f"{data.dtype} {data.shape}", _CURE)
         if index >= len(data):
             raise fault(path, f"event number {index}", f"{len(data)} events", _CURE)
-        hdf5.check_size(data, path, _LARGEST_EVENT, data.shape[1:])
+        hdf5.check_size(data, path, _LARGEST_EVENT, data.shape[1:], first=index)
         ids = file.get("id")
         if identity is not None and ids is not None and ids.shape == data.shape[:1]:
             found = hdf5.plain(ids[index])

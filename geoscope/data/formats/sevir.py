@@ -71,9 +71,9 @@ def read(path: Path, request: Request) -> list[Piece]:
         if data.ndim != 4 or min(data.shape) < 1 or min(data.shape[1:3]) < 2:
             raise fault(path, "events of (row, column, time)", f"shape {data.shape}", "fetch the file again")
         count, rows, columns, frames = data.shape
-        hdf5.check_size(data, path, request.max_bytes, data.shape[1:])
         ids = _ids(file, count, path, request.max_bytes)
         event = _choose(ids, count, path, request.event)
+        hdf5.check_size(data, path, request.max_bytes, data.shape[1:], first=event)
         work = rows * columns * frames * data.dtype.itemsize + 12 * rows * columns
     row = _catalogued(path, ids[event] if ids else None, event, name)
     times, note = _times(path, row, frames)
