@@ -119,11 +119,12 @@ def recall(query: Tensor, past: list[Tensor]) -> Tensor:
 
     Source: Wang et al. 2019, RECALL; scores are not scaled.
     """
-    memories = rearrange(torch.stack(past, dim=1), "b n c d h w -> b (n d h w) c")
-    tokens = rearrange(query, "b c d h w -> b (d h w) c")
+    # One head, and channels side by side in memory: what the fused kernel takes.
+    memories = rearrange(torch.stack(past, dim=1), "b n c d h w -> b 1 (n d h w) c").contiguous()
+    tokens = rearrange(query, "b c d h w -> b 1 (d h w) c").contiguous()
     found = F.scaled_dot_product_attention(tokens, memories, memories, scale=1.0)
     _, _, depth, rows, columns = query.shape
-    return rearrange(found, "b (d h w) c -> b c d h w", d=depth, h=rows, w=columns)
+    return rearrange(found, "b 1 (d h w) c -> b c d h w", d=depth, h=rows, w=columns)
 
 
 class E3dLstm(FrameNetwork):

@@ -1,7 +1,7 @@
 """Rainformer: at each resolution, windows of attention see far, convolutions see near, and a gate weighs the two.
 
 Source: Bai et al. 2022, "Rainformer: Features Extraction Balanced Network for Radar-Based Precipitation Nowcasting".
-Departures: group norm instead of batch norm; heads have bias tables of their own; a convolution after the last block
+Departures: group norm instead of batch norm, and none in the attention by place; heads have bias tables of their own; a convolution after the last block
 makes T_out frames of its features (the published one gives as many frames as it reads).
 
 Shape letters: B batch, T frames, H rows, W columns, C channels; features are (B, width, h, w).
@@ -124,7 +124,7 @@ class NearFeatures(nn.Module):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers)
         self.channels = ChannelAttention(width, reduction)
-        self.places = nn.Sequential(nn.Conv2d(2, 1, 3, padding=1, bias=False), nn.GroupNorm(1, 1))
+        self.places = nn.Conv2d(2, 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.channels(self.convolutions(x))

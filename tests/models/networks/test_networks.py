@@ -19,7 +19,7 @@ SIZES = {
     "predrnn": (268_288, 46_612_480, 46.6),
     "phydnet": (416_660, 13_710_612, 13.7),
     "e3d-lstm": (88_048, 35_630_736, 35.6),
-    "rainformer": (1_134_116, 150_653_929, None),
+    "rainformer": (1_134_110, 150_653_921, None),
     "earthformer": (430_085, 8_659_677, 8.66),
 }
 RECURRENT = ("predrnn", "phydnet", "e3d-lstm")
@@ -72,7 +72,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
     for path, parameter in network.named_parameters():
         assert parameter.grad is not None, f"{path} has no gradient"
         assert torch.isfinite(parameter.grad).all(), f"{path} has a gradient that is no number"
-    assert sum(float(p.grad.abs().sum()) for p in network.parameters()) > 0
+    assert sum(p.grad.abs().sum().item() for p in network.parameters()) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +80,8 @@ def test_a_tiny_set_is_learnt_by_heart(name):
     network = small(name, out_frames=2).train()
     sequences = moving_blobs(2, 5)
     x, target = sequences[:, :3], sequences[:, 3:]
-    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    rate = 2e-3 if name == "earthformer" else 5e-3  # attention learns nothing at the higher one
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     losses = []
     for _ in range(60):
         optimizer.zero_grad()
@@ -88,7 +89,7 @@ def test_a_tiny_set_is_learnt_by_heart(name):
         (error + network.auxiliary_loss()).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        losses.append(float(error))
+        losses.append(error.item())
     dark = float(target.square().mean())  # what a forecast of nothing errs
     assert min(losses[-5:]) < dark / 5
     assert min(losses[-5:]) < losses[0] / 5
