@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, CrosshairTool, HoverTool, MultiLine, Range1d, Scatter, Span
+from bokeh.models import (
+    BasicTickFormatter,
+    ColumnDataSource,
+    CrosshairTool,
+    FixedTicker,
+    HoverTool,
+    MultiLine,
+    Range1d,
+    Scatter,
+    Span,
+)
 from bokeh.plotting import figure
 
 from geoscope.ui.painting import Painter, painted
@@ -18,6 +28,7 @@ from geoscope.ui.painting import Painter, painted
 # Colour-blind safe (Okabe and Ito 2008), dark enough for both themes.
 COLOURS = ("#d9771c", "#1f7fc4", "#009e73", "#b8588f", "#8d7200", "#56b4e9", "#6f5bd0")
 DASHES = ("solid", "dashed", "dotted", "dotdash")
+DOT, MOST_DOTS = 6, 30  # pixels of a dot; of lines with more points they are small
 _STROKES = {"solid": "", "dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3"}
 
 OBSERVED_LOOK = {"colour": "#8a929c", "dash": "dashed"}
@@ -73,11 +84,18 @@ class LineChart(Painter):
             tools=[CrosshairTool(dimensions="height", line_alpha=0.4)],  # type: ignore[arg-type]
             min_border_right=12,
         )
+        if is_log_x:  # few decades, where Bokeh's own ticks run into each other
+            self.figure.xaxis.ticker = FixedTicker(
+                ticks=[m * 10.0**p for p in range(-2, 5) for m in (1, 2, 5)]
+            )
+            self.figure.xaxis.formatter = BasicTickFormatter()
         self._lines = ColumnDataSource({"xs": [], "ys": [], "colour": [], "dash": []})
-        self._dots = ColumnDataSource({"x": [], "y": [], "name": [], "label": [], "colour": []})
+        self._dots = ColumnDataSource({"x": [], "y": [], "name": [], "label": [], "colour": [], "size": []})
         look = {"line_color": "colour", "line_dash": "dash", "line_width": 2}
         self.figure.add_glyph(self._lines, MultiLine(**look))
-        dots = self.figure.add_glyph(self._dots, Scatter(size=6, fill_color="colour", line_color="colour"))
+        dots = self.figure.add_glyph(
+            self._dots, Scatter(size="size", fill_color="colour", line_color="colour")
+        )
         self.figure.add_tools(HoverTool(tooltips=[("", "@name"), ("", "@label")], renderers=[dots]))
         self._spans: dict[str, Span] = {}
 
@@ -94,6 +112,7 @@ class LineChart(Painter):
             "x": np.concatenate([line["x"] for line in lines]) if lines else [],
             "y": np.concatenate([line["y"] for line in lines]) if lines else [],
             "label": [label for line in lines for label in line["labels"]],
+            "size": [DOT if count <= MOST_DOTS else DOT / 3 for count in counts for _ in range(count)],
             **{
                 key: [line[key] for line, count in zip(lines, counts, strict=True) for _ in range(count)]
                 for key in ("name", "colour")

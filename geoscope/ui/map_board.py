@@ -36,8 +36,8 @@ _CAPTION = """
   font: 12px/16px Roboto, sans-serif;
   background: color-mix(in srgb, var(--panel-surface-color) 86%, transparent); color: var(--panel-on-surface-color); }
 .caption b { flex: 1 0 100%; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.caption .detail { flex: 1 0 100%; }
 .caption span { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.caption .detail { flex: 1 0 100%; white-space: normal; }
 .caption em { font-style: normal; opacity: .75; }
 """
 _NOTE = """

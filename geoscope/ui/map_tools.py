@@ -28,14 +28,14 @@ class MapTools:
             options={v: k for k, v in LAYERS.items()},
             label="Layer of A and B",
             description="",
-            **{**_SMALL, "width": 205},
+            **{**_SMALL, "width": 155},
         )
         threshold = pmui.Select.from_param(
             state.param.threshold,
             options={f"≥ {value:g} mm/h": value for value in THRESHOLDS},
             label="Threshold",
             description="",
-            **{**_SMALL, "width": 120},
+            **{**_SMALL, "width": 116},
         )
         self._threshold = hideable(threshold, is_shown=state.layer in LAYERS_WITH_THRESHOLD, sizing_mode=None)
         scale = pmui.Select.from_param(
@@ -49,7 +49,7 @@ class MapTools:
             state.param.opacity,
             label="Opacity",
             step=0.05,
-            width=120,
+            width=96,
             margin=(0, 8),
             size="small",
             description="",
@@ -79,7 +79,7 @@ class MapTools:
         self._threshold.visible = layer in LAYERS_WITH_THRESHOLD
 
 
-_SMALL: dict[str, Any] = {"size": "small", "width": 130, "margin": (7, 4, 3, 4)}
+_SMALL: dict[str, Any] = {"size": "small", "width": 122, "margin": (7, 3, 3, 3)}
 
 
 def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:

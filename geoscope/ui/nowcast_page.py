@@ -123,8 +123,9 @@ class NowcastPage:
         self.state.param.watch(
             lambda *events: card.param.update(object=self._card_text()), ["model", "model_b"]
         )
+        self._verification = VerificationTab(self.state, self.scores, choices, self.downloads)
         views = {
-            "verification": VerificationTab(self.state, self.scores, choices, self.downloads).view,
+            "verification": self._verification.view,
             "point": self.point.view,
             "card": card,
             "export": self.export.view,

@@ -9,7 +9,7 @@ from geoscope.errors import ConfigError
 
 LAYERS = {
     "rain": "Rain",
-    "difference": "Difference from observed",
+    "difference": "Difference",
     "outcome": "Hits and misses",
     "probability": "Probability",
 }

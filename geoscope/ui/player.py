@@ -216,7 +216,7 @@ def _ticks(times: list[np.datetime64]) -> list[str]:
 
 def _legend() -> pn.pane.HTML:
     css = """
-    @media (max-width: 820px) { :host { display: none !important; } }
+    @media (max-width: 1160px) { :host { display: none !important; } }
     .kinds { font: 11px/14px Roboto, sans-serif; display: flex; gap: 10px; color: var(--panel-on-background-color); }
     .kinds i { display: inline-block; width: 14px; height: 10px; border-radius: 2px; margin-right: 4px; }
     """

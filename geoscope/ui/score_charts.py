@@ -12,9 +12,9 @@ from geoscope.ui.panes import html_pane, set_html
 from geoscope.ui.score_lines import chart_lines, chart_looks, legend
 from geoscope.ui.scoring import ScoreBoard
 
-HEIGHT = 214
+HEIGHT = 216
 _GRID = """
-:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(270px, 100%), 1fr));
+:host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr));
   gap: 6px 12px; box-sizing: border-box; padding: 0 8px; }
 """
 

@@ -26,9 +26,7 @@ class ScoreDownloads:
         self._runner = JobRunner(notify)
         self._folder = Path(tempfile.mkdtemp(prefix="geoscope-report-"))
         look = {"size": "small", "margin": (4, 6)}
-        self._csv = pmui.FileDownload(
-            label="CSV", auto=True, embed=False, callback=self.csv, variant="outlined", **look
-        )
+        self._csv = pmui.FileDownload(label="CSV", auto=True, embed=False, callback=self.csv, **look)
         self._make = pmui.Button(
             label="Make HTML report",
             icon="article",

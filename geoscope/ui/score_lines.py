@@ -13,7 +13,8 @@ from geoscope.ui.scoring import ScoreBoard, values_at
 
 Span = tuple[float, float]
 Line = dict[str, Any]  # name, x, y, labels (a text for each point), colour, dash
-LONG_LEAD = np.timedelta64(6, "h")  # from here on leads are counted in hours
+ROOM = 0.04  # of the lead axis, left free after the last lead
+LONG_LEAD = np.timedelta64(3, "h")  # from here on leads are counted in hours
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def chart_looks(board: ScoreBoard | None) -> dict[str, ChartLook]:
     """The charts of a verification by name, in the order in which they stand."""
     unit = board.units if board is not None else "mm/h"
     end, word = _lead_axis(board)
-    lead = {"x_label": f"Lead ({word})", "x_span": (0.0, end)}
+    lead: dict[str, Any] = {"x_label": f"Lead ({word})", "x_span": (0.0, (1 + ROOM) * end)}
+    has_chances = board is None or any("brier" in table.variables for table in board.until(1).values())
+    chances = "Forecast probability" if has_chances else "no forecast here gives probabilities"
     pixel, side = (board.pixel_km, board.side) if board is not None else (1.0, 100)
     return {
         **{name: ChartLook(title, y_span=span, **lead) for name, (title, span) in EVENTS.items()},
@@ -66,7 +69,7 @@ def chart_looks(board: ScoreBoard | None) -> dict[str, ChartLook]:
             is_log_x=True,
             is_log_y=True,
         ),
-        "reliability": ChartLook("Observed frequency", "Forecast probability", x_span=(0, 1), y_span=(0, 1)),
+        "reliability": ChartLook("Observed frequency", chances, x_span=(0, 1), y_span=(0, 1)),
     }
 
 

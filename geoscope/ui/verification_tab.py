@@ -183,7 +183,7 @@ class VerificationTab:
             options={choice.title: choice.name for choice in choices if not choice.obstacle},
             value=list(state.compared),
             width=330,
-            margin=(4, 8),
+            margin=(12, 8, 4, 8),
         )
         self._compared.param.watch(self._compared_chosen, "value")
         self._whole = hideable(
