@@ -8,20 +8,24 @@ from typing import Annotated
 
 import typer
 
+import geoscope
 from geoscope.cli.shell import progress_bar
 from geoscope.errors import ConfigError
 
 
 def train(
     task: Annotated[str, typer.Argument(metavar="TASK", help="What to train, for instance nowcast.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="The settings, a TOML file.")],
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="The settings, a TOML file, or the name of a recipe that ships."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, card and log.")] = Path(
         "runs"
     ),
 ) -> None:
     """Train a model as the settings say; a run that was stopped, by whatever, goes on with the same command."""
     if not config.is_file():
-        raise ConfigError(f"--config {str(config)!r} is not a file; give the settings as TOML")
+        config = _shipped(config)
     from geoscope.training.tasks import TASKS
 
     if task not in TASKS:
@@ -29,6 +33,18 @@ def train(
     with _lines_of_the_log(), progress_bar(f"train {task}") as progress:
         TASKS[task](config, out, progress)
     typer.echo(f"trained {task}; the result is in {out}")
+
+
+def _shipped(config: Path) -> Path:
+    names = {
+        path.stem: path for path in (Path(geoscope.__file__).parent / "training" / "recipes").glob("*.toml")
+    }
+    if str(config) not in names:
+        raise ConfigError(
+            f"--config {str(config)!r} is not a file; give the settings as TOML, or a recipe that ships: "
+            f"{', '.join(sorted(names))}"
+        )
+    return names[str(config)]
 
 
 @contextmanager

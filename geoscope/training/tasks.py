@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from geoscope.errors import ConfigError
+
 Progress = Callable[[str, float], None]
 NOWCASTER = "nowcaster"
 RECIPE = "recipe.toml"
@@ -39,19 +41,22 @@ def open_task(config_path: Path) -> tuple[Any, Any]:
 
     tables = recipe.read(config_path)
     where = config_path.name
-    model = tables.get("model", {})
-    name = model.get("name", NOWCASTER) if isinstance(model, dict) else NOWCASTER
+    model = tables.get("model", {"name": NOWCASTER})
+    if not isinstance(model, dict) or "name" not in model:
+        raise ConfigError(f"{where}: [model] must be a table with a name, such as {NOWCASTER!r} or 'earthformer'")
+    name = model["name"]
     if name == NOWCASTER:
         from geoscope.training import nowcast
 
         tables.pop("model", None)
+        if len(model) > 1:
+            raise ConfigError(f"{where}: [model] of the nowcaster has only a name, got {', '.join(model)}")
         settings, own = recipe.split(tables, nowcast.NowcasterRecipe, where, nowcast.DEFAULTS)
         return settings, nowcast.NowcasterTask(own, settings, config_path.parent)
     return _open_frames(tables, name, where, config_path.parent)
 
 
 def _open_frames(tables: dict[str, Any], name: str, where: str, beside: Path) -> tuple[Any, Any]:
-    from geoscope.errors import ConfigError
     from geoscope.models.networks import NAMES
     from geoscope.training import frame_data, frames, recipe
     from geoscope.zoo.tables import build, nearest
