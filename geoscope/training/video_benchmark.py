@@ -202,29 +202,3 @@ def _similarity(made: np.ndarray, seen: np.ndarray) -> SimilaritySums:
     return SimilaritySums(
         np.array([one.windows for one in by_lead]), np.array([one.similarity for one in by_lead])
     )
-
-
-def as_table(rows: Sequence[VideoRow]) -> str:
-    """The comparison as lines of text: means over all leads, the last frame's error, size and speed."""
-    head = ("model", "parameters", "s/step", "MSE", "MAE", "SSIM", "last MSE", "last SSIM")
-    lines = [head] + [
-        (
-            row.model,
-            f"{row.parameters:,}" if row.parameters else "-",
-            f"{row.seconds_a_step:.2f}" if row.steps else "-",
-            f"{row.mse:.1f}",
-            f"{row.mae:.1f}",
-            f"{row.ssim:.3f}",
-            f"{row.mse_by_lead[-1]:.1f}",
-            f"{row.ssim_by_lead[-1]:.3f}",
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geoscope.errors import ConfigError
-from geoscope.training.video_benchmark import VideoRow, as_table, compare, score
+from geoscope.training.video_benchmark import compare, score
 
 TINY = {"size": 32, "in_frames": 2, "out_frames": 2, "train_steps": 2, "batch": 2, "test_count": 3}
 
@@ -62,35 +62,6 @@ def test_persistence_comes_without_being_asked_for_and_once():
     (floor,) = compare("moving-mnist", ["persistence"], **TINY)
     assert floor.model == "persistence"
     assert floor.mse_by_lead[0] < floor.mse_by_lead[1]
-
-
-def test_the_table_has_a_line_for_each_model():
-    row = VideoRow(
-        model="unet",
-        parameters=1234,
-        steps=5,
-        seconds_a_step=0.5,
-        mse=10.0,
-        mae=20.0,
-        ssim=0.25,
-        mse_by_lead=(8.0, 12.0),
-        mae_by_lead=(15.0, 25.0),
-        ssim_by_lead=(0.3, 0.2),
-    )
-    head, line = as_table([row]).splitlines()
-    assert head.split() == [
-        "model",
-        "parameters",
-        "s/step",
-        "MSE",
-        "MAE",
-        "SSIM",
-        "last",
-        "MSE",
-        "last",
-        "SSIM",
-    ]
-    assert line.split() == ["unet", "1,234", "0.50", "10.0", "20.0", "0.250", "12.0", "0.200"]
 
 
 @pytest.mark.parametrize(

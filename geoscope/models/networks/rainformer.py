@@ -1,8 +1,9 @@
 """Rainformer: at each resolution, windows of attention see far, convolutions see near, and a gate weighs the two.
 
 Source: Bai et al. 2022, "Rainformer: Features Extraction Balanced Network for Radar-Based Precipitation Nowcasting".
-Departures: group norm instead of batch norm, and none in the attention by place; heads have bias tables of their own; a convolution after the last block
-makes T_out frames of its features (the published one gives as many frames as it reads).
+Departures: group norm instead of batch norm, and none in the attention by place; heads have bias tables of their own;
+a convolution after the last block makes T_out frames of its features (the published one gives as many frames as it
+reads).
 
 Shape letters: B batch, T frames, H rows, W columns, C channels; features are (B, width, h, w).
 """
