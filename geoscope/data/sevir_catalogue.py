@@ -128,7 +128,7 @@ def catalogue_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         DataError: a column is missing, the file is too large or not text, or a row has another number of columns.
     """
     check_bytes(path, path.stat().st_size, _LARGEST, "a catalogue")
-    with reading(path, "SEVIR's catalogue"), path.open(newline="", encoding="utf-8") as file:
+    with reading(path, "SEVIR's catalogue"), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
         lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
         if lacking:

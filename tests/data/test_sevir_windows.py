@@ -74,6 +74,12 @@ def test_times_with_a_zone_are_brought_to_utc(tmp_path):
     assert catalogue.events[0].time == np.datetime64("2018-12-31T23:00:00")
 
 
+def test_a_catalogue_that_a_spreadsheet_saved_is_read(tmp_path):
+    path = write_sevir_folder(tmp_path, [Listed("A")]) / "CATALOG.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [event.id for event in read_catalogue(tmp_path).events] == ["A"]
+
+
 @pytest.mark.parametrize("column", ["id", "file_name", "file_index", "img_type", "time_utc", "pct_missing"])
 def test_a_missing_column_is_named(tmp_path, column):
     write_sevir_folder(tmp_path, [Listed("A")], [name for name in COLUMNS if name != column])
