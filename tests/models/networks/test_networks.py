@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from geoscope.errors import ConfigError, ShapeError
 from geoscope.models.networks import NAMES, build
 from geoscope.models.networks.frames import FrameNetwork, Frames, Hints, parameter_count, scheduled_hints
+from geoscope.training.engine.parts import recompute_blocks
 
 # Parameters: the small preset for 10 -> 10 frames of 64x64, the published one for 13 -> 12 frames of 384x384, and
 # what the Earthformer paper's table for SEVIR says, in millions. Rainformer: see its docstring; Earthformer's is the
@@ -96,6 +97,22 @@ def test_a_tiny_set_is_learnt_by_heart(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_recomputing_activations_changes_no_gradient(name):
+    gradients = []
+    for is_recomputed in (False, True):
+        network = small(name).train()
+        if is_recomputed:
+            recompute_blocks(
+                [part for parts in network.modules() if isinstance(parts, nn.ModuleList) for part in parts]
+            )
+        x = torch.rand(1, 3, 16, 16, 1, generator=torch.Generator().manual_seed(1))
+        (network(x).square().mean() + network.auxiliary_loss()).backward()
+        gradients.append({path: parameter.grad for path, parameter in network.named_parameters()})
+    for path, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][path], gradient, msg=path)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_without_training_nothing_is_drawn(name):
     network = small(name).eval()
     x = torch.rand(1, 3, 16, 16, 1)
@@ -124,6 +141,14 @@ def test_the_published_preset_has_its_size(name):
     _, count, table = SIZES[name]
     assert parameter_count(network) == count
     assert table is None or count / 1e6 == pytest.approx(table, rel=0.025)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_preset_takes_the_usual_grids(name, side):
+    with torch.device("meta"):
+        network = build(name, in_frames=10, out_frames=10, height=side, width=side, size="published")
+    assert parameter_count(network) > 5e6
 
 
 @pytest.mark.parametrize("name", NAMES)
