@@ -97,8 +97,11 @@ def frame_hashes(event: Event) -> frozenset[bytes]:
     return frozenset(hashes)
 
 
-def overlap(first: Trace, second: Trace) -> str | None:
-    """Why two events show the same weather, or None."""
+def overlap(first: Trace, second: Trace, hours_apart: float = 0.0) -> str | None:
+    """Why two events show the same weather, or None.
+
+    On one grid, events closer than ``hours_apart`` count as one: the storm of 14:00 is still there at 14:05.
+    """
     if first.name == second.name:
         return "it is the same file"
     if first.group == second.group:
@@ -106,21 +109,21 @@ def overlap(first: Trace, second: Trace) -> str | None:
     shared = first.frames & second.frames
     if shared:
         return f"{len(shared)} of their frames are identical"
-    is_placed = first.place is not None and first.place == second.place
-    times = (first.start, first.end, second.start, second.end)
-    if is_placed and all(time is not None for time in times) and _is_meeting(first, second):
-        return f"both show the same grid at {max(first.start, second.start)}"  # type: ignore[type-var]
+    if first.place is None or first.place != second.place:
+        return None
+    if first.start is None or first.end is None or second.start is None or second.end is None:
+        return None
+    gap = np.timedelta64(round(hours_apart * 3600), "s")
+    if first.start <= second.end + gap and second.start <= first.end + gap:
+        near = f" or less than {hours_apart:g} hours apart" if hours_apart else ""
+        return f"both show the same grid at {max(first.start, second.start)}{near}"
     return None
 
 
-def _is_meeting(first: Trace, second: Trace) -> bool:
-    return bool(first.start <= second.end and second.start <= first.end)  # type: ignore[operator]
-
-
-def check_splits(splits: Mapping[str, Sequence[Trace]]) -> None:
+def check_splits(splits: Mapping[str, Sequence[Trace]], hours_apart: float = 0.0) -> None:
     """Refuse splits of which one is empty, or of which two show the same weather.
 
-    The same file, the same group, identical frames, or the same grid at the same time.
+    The same file, the same group, identical frames, or the same grid at the same time (see `overlap`).
 
     Raises:
         DataError: with the name of the empty split, or of the two events and the reason.
@@ -132,7 +135,7 @@ def check_splits(splits: Mapping[str, Sequence[Trace]]) -> None:
             )
     for (side, firsts), (other, seconds) in combinations(splits.items(), 2):
         for first, second in product(firsts, seconds):
-            reason = overlap(first, second)
+            reason = overlap(first, second, hours_apart)
             if reason:
                 raise DataError(
                     f"{first.name} in the split {side!r} and {second.name} in {other!r} must stand on one side: "
@@ -140,11 +143,11 @@ def check_splits(splits: Mapping[str, Sequence[Trace]]) -> None:
                 )
 
 
-def merged_groups(traces: Sequence[Trace]) -> dict[str, str]:
+def merged_groups(traces: Sequence[Trace], hours_apart: float = 0.0) -> dict[str, str]:
     """Name -> group, with the groups joined that show the same weather; each takes the name of its first event's."""
     joined = _Joined(trace.name for trace in traces)
     for first, second in combinations(traces, 2):
-        if overlap(first, second):
+        if overlap(first, second, hours_apart):
             joined.join(first.name, second.name)
     group_of = {trace.name: trace.group for trace in traces}
     return {trace.name: group_of[joined.root(trace.name)] for trace in traces}

@@ -99,6 +99,17 @@ def test_the_same_grid_at_the_same_time_leaks():
     assert overlap(trace("a", start=at(0), end=at(3)), trace("b", start=at(0), end=at(3))) is None
 
 
+def test_events_that_follow_each_other_on_one_grid_can_be_kept_together():
+    day, next_day, later = (
+        trace(name, place="laea", start=at(start), end=at(start + 2))
+        for name, start in (("a", 0), ("b", 3), ("c", 9))
+    )
+    check_splits({"train": [day, later], "val": [next_day]})
+    with pytest.raises(DataError, match=r"both show the same grid at .* or less than 2 hours apart"):
+        check_splits({"train": [day, later], "val": [next_day]}, hours_apart=2)
+    assert merged_groups([day, next_day, later], hours_apart=2) == {"a": "a", "b": "a", "c": "c"}
+
+
 def test_leaking_and_empty_splits_are_refused_by_name():
     good = {"train": [trace("a"), trace("b")], "val": [trace("c")]}
     check_splits(good)
