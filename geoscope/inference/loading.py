@@ -5,12 +5,13 @@ import pickle
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from geoscope.errors import ConfigError, WeightsError
-from geoscope.zoo.cards import CARDS, ModelCard, card
+from geoscope.zoo.cards import CARDS, ModelCard, card, is_path
 
 # Where the maker of each baseline is: called with its card and a torch device, and imported only then.
 BASELINES: dict[str, tuple[str, str]] = {
@@ -72,6 +73,8 @@ def choose_device(device: str = "auto") -> str:
 def load_model(name: str, device: str = "auto") -> Any:
     """The model called ``name``, ready to run on ``device``; the same object for the same arguments.
 
+    ``name`` may be the path of a card of your own, as `geoscope export` writes it: "models/my-radar.toml".
+
     Models for nowcasts follow `Nowcaster`. Published networks (kind "published") come as `torch.nn.Module` in
     evaluation mode, with the attribute ``card``.
 
@@ -80,12 +83,20 @@ def load_model(name: str, device: str = "auto") -> Any:
         WeightsError: its weights are missing, damaged, or fail the self-check.
         MissingExtraError: its packages are not installed.
     """
-    return _load(name, choose_device(device))
+    written = 0
+    if is_path(str(name)) and Path(name).is_file():  # a card of one's own may be written again
+        name, written = str(Path(name).resolve()), Path(name).stat().st_mtime_ns
+    return _load(str(name), choose_device(device), written)
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, device: str) -> Any:
+def _load(name: str, device: str, written: int = 0) -> Any:
     model_card = card(name)
+    if model_card.own_folder is not None and model_card.kind != "learned":
+        raise ConfigError(
+            f"{name} is of kind {model_card.kind!r}: only learned models of your own are loaded from a card; "
+            "others go by their names"
+        )
     return _MAKERS[model_card.kind](model_card, device)
 
 
@@ -94,10 +105,10 @@ def _load_baseline(model_card: ModelCard, device: str) -> Nowcaster:
     return getattr(import_module(module), maker)(model_card, device)
 
 
-def _load_learned(model_card: ModelCard, device: str) -> Nowcaster:
-    from geoscope.models.nowcaster.checkpoints import load_nowcaster
+def _load_learned(model_card: ModelCard, device: str) -> Any:
+    from geoscope.inference.own_models import load_own
 
-    return load_nowcaster(model_card, device)
+    return load_own(model_card, device)
 
 
 def _load_published(model_card: ModelCard, device: str) -> Any:

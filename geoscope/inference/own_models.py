@@ -29,6 +29,8 @@ def load_own(card: ModelCard, device: str) -> Any:
     path = card.weights_path()
     if path is None:
         raise WeightsError(f"{card.name} has no weights on its card; choose another model (geoscope models)")
+    if frame_weights.file_format(path) != frame_weights.FORMAT:
+        return nowcaster_weights.load_nowcaster(card, device)
     model = open_weights(path, card, device)
     check(card, lambda inputs: answer(model, inputs))
     return model
@@ -57,7 +59,9 @@ def answer(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
     Nowcasters: ``past`` (T, H, W) with one-element ``interval_minutes``, ``pixel_km`` and ``lead_steps``. Networks:
     ``blocks`` (T, h, w, C), of which each stands for 8 x 8 pixels; of the answer every eighth pixel is given.
     """
-    if "past" in inputs:
+    if isinstance(model, EarthformerNowcaster):
+        return nowcaster_weights.self_check_answer(model, inputs)
+    if isinstance(model, FrameNowcaster):
         return np.asarray(
             model.forecast(
                 inputs["past"],
