@@ -145,6 +145,11 @@ def _places(wanted: np.ndarray, there: np.ndarray, share_of_pixel: float) -> np.
     return np.where(is_near, order[nearest], -1)
 
 
+def places_on_axis(wanted: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Index of the pixel of a 1-D axis that holds each wanted coordinate; -1 outside."""
+    return _places(wanted, axis, 0.5)
+
+
 def _common(
     forecast: xr.DataArray, observed: xr.DataArray, difference: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

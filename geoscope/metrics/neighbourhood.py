@@ -24,26 +24,31 @@ class FractionSums(Sums):
     product: np.ndarray
 
 
-def window_table(is_event: np.ndarray) -> np.ndarray:
-    """Summed-area table (H + 1, W + 1) of a boolean field, from which any window is counted in four look-ups."""
-    table = np.zeros((is_event.shape[0] + 1, is_event.shape[1] + 1), np.int32)
-    np.cumsum(is_event, axis=0, dtype=np.int32, out=table[1:, 1:])
-    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
-    return table
+def window_table(is_event: np.ndarray, reach: int) -> np.ndarray:
+    """Summed-area table of a boolean field (H, W), from which any window is counted by slices.
 
-
-def window_counts(table: np.ndarray, size: int) -> np.ndarray:
-    """Events in the window of ``size`` x ``size`` pixels around each pixel, (H, W) int32, nothing outside.
-
-    An even window reaches one pixel further to the north and west.
+    (H + 1 + 2 reach, W + 1 + 2 reach) float64 of whole numbers: the table goes on unchanged for ``reach`` pixels
+    beyond the edges, where there are no events.
     """
-    for axis in (0, 1):
-        length = table.shape[axis] - 1
-        first = np.arange(length) - size // 2
-        last = np.minimum(first + size, length)
-        first = np.maximum(first, 0)
-        table = np.take(table, last, axis) - np.take(table, first, axis)
+    height, width = is_event.shape
+    table = np.zeros((height + 1 + 2 * reach, width + 1 + 2 * reach))
+    inner = table[reach + 1 : reach + 1 + height, reach + 1 : reach + 1 + width]
+    np.cumsum(is_event, axis=0, dtype=np.float64, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    table[reach + 1 + height :] = table[reach + height]
+    table[:, reach + 1 + width :] = table[:, reach + width, None]
     return table
+
+
+def window_counts(table: np.ndarray, size: int, reach: int) -> np.ndarray:
+    """Events in the window of ``size`` x ``size`` pixels around each pixel, (H, W), from a table of that ``reach``.
+
+    An even window reaches one pixel further to the north and west; ``reach`` is at least half the size.
+    """
+    height, width = (length - 1 - 2 * reach for length in table.shape)
+    first = reach - size // 2
+    rows = table[first + size : first + size + height] - table[first : first + height]
+    return rows[:, first + size : first + size + width] - rows[:, first : first + width]
 
 
 def sum_fractions(
@@ -56,16 +61,17 @@ def sum_fractions(
         ShapeError: the two arrays differ in shape.
     """
     sizes = checked_sizes("scales", scales)
+    reach = sizes[-1] // 2
     rows: list[list[tuple[int, int, int]]] = []
     for forecast_yes, observed_yes in events(forecast, observed, thresholds):
-        tables = window_table(forecast_yes), window_table(observed_yes)
-        rows.append([_products(*(window_counts(table, size) for table in tables)) for size in sizes])
+        tables = window_table(forecast_yes, reach), window_table(observed_yes, reach)
+        rows.append([_products(*(window_counts(table, size, reach) for table in tables)) for size in sizes])
     forecast_squared, observed_squared, product = np.array(rows, np.int64).transpose(2, 1, 0)
     return FractionSums(forecast_squared, observed_squared, product)
 
 
 def _products(forecast: np.ndarray, observed: np.ndarray) -> tuple[int, int, int]:
-    f, o = forecast.ravel().astype(np.float64), observed.ravel().astype(np.float64)
+    f, o = forecast.ravel(), observed.ravel()
     return int(f @ f), int(o @ o), int(f @ o)  # whole numbers far below 2**53: exact
 
 
@@ -102,12 +108,14 @@ def count_tolerant(
         ShapeError: the two arrays differ in shape.
     """
     reaches = checked_sizes("tolerances", tolerances, smallest=0)
+    furthest = reaches[-1]
     rows: list[list[tuple[int, int, int, int]]] = []
     for forecast_yes, observed_yes in events(forecast, observed, thresholds):
-        tables = window_table(forecast_yes), window_table(observed_yes)
+        tables = window_table(forecast_yes, furthest), window_table(observed_yes, furthest)
         row: list[tuple[int, int, int, int]] = []
         for reach in reaches:
-            near_forecast, near_observed = (window_counts(table, 2 * reach + 1) > 0 for table in tables)
+            size = 2 * reach + 1
+            near_forecast, near_observed = (window_counts(table, size, furthest) > 0 for table in tables)
             row.append(
                 (
                     int(np.count_nonzero(observed_yes & near_forecast)),
