@@ -168,9 +168,8 @@ def _by_event(rows: "list[Row]") -> Table:
 
 def _table(title: str, rows: "list[Row]") -> Table:
     first = rows[0]
-    caption = (
-        f"{first.cases} issue times, {first.leads} leads to {first.lead_minutes:g} min; MAE and bias in mm/h"
-    )
+    cases = f"{first.cases} issue time{'' if first.cases == 1 else 's'}"
+    caption = f"{cases}, {first.leads} leads to {first.lead_minutes:g} min; MAE and bias in mm/h"
     table = Table(title=title, caption=caption)
     table.add_column("model", no_wrap=True)
     scale = list(first.fss)[-1]
@@ -185,7 +184,7 @@ def _table(title: str, rows: "list[Row]") -> Table:
     ]
     headings += [*(["CRPS"] if has_members else []), "s", "MB", "against fair baseline"]
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         cells = [f"{_number(row.csi_mean)} {_bracket(row.csi_low, row.csi_high)}".strip()]
         cells += [_number(value) for value in (*row.csi.values(), row.fss[scale], row.mae)]

@@ -1,7 +1,7 @@
 """`geoscope nowcast`: from an event to a forecast in a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,8 +9,14 @@ from geoscope.cli import archive
 from geoscope.cli.events import open_event
 from geoscope.cli.outputs import Overwrite, check_output
 from geoscope.cli.shell import progress_bar
+from geoscope.cli.verify import parse_thresholds
+from geoscope.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SHARE_OF_RUN = 0.8  # of the progress bar; the rest is writing
+MANY_SUFFIXES = (".nc", ".zarr")  # of files that hold more than one field
 
 
 def nowcast(
@@ -38,6 +44,21 @@ def nowcast(
         str | None,
         typer.Option(help="What a missing frame becomes: nan, linear or previous; default refuse."),
     ] = None,
+    members: Annotated[
+        int | None, typer.Option(help="So many members of an ensemble model, to .nc or .zarr.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the members: the same seed draws the same ones; default 0.")
+    ] = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities", help="Also the chance of rain above each threshold, to .nc or .zarr."
+        ),
+    ] = False,
+    thresholds: Annotated[
+        str | None, typer.Option(help="Rain rates in mm/h of --probabilities; default 0.1,0.5,1,2,5,10,20.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Overwrite = False,
     every: archive.Every = None,
@@ -58,7 +79,10 @@ def nowcast(
     if every is not None:
         archive.forecast_archive(
             event, out, every=every, dask=dask, workers=workers, host=host, variable=variable,
-            fill_gaps=fill_gaps, overwrite=overwrite, single={"issue-time": issue_time},
+            fill_gaps=fill_gaps, overwrite=overwrite, single={
+                "issue-time": issue_time, "members": members, "seed": seed, "thresholds": thresholds,
+                "probabilities": probabilities or None,
+            },
             model=model, lead_steps=lead_steps, start=start, end=end, verify=verify, threads=threads,
             history=history, device=device,
         )  # fmt: skip
@@ -71,6 +95,12 @@ def nowcast(
     from geoscope.viz.export import DATA_SUFFIXES, PICTURE_SUFFIXES, save
 
     check_output("--out", out, (*DATA_SUFFIXES, *PICTURE_SUFFIXES), overwrite)
+    wanted = _probabilities(probabilities, thresholds)
+    if (members is not None or wanted) and out.suffix.lower() not in MANY_SUFFIXES:
+        raise ConfigError(
+            f"--out {str(out)!r}: members and probabilities are written to {' or '.join(MANY_SUFFIXES)}, "
+            f"a {out.suffix} holds one field"
+        )
 
     with progress_bar("nowcast") as progress:
         progress("reading", 0.0)
@@ -82,6 +112,9 @@ def nowcast(
             lead_steps=lead_steps,
             device=device,
             progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share),
+            members=members,
+            seed=0 if seed is None else seed,
+            probabilities=wanted,
         )
         written = save(
             forecast,
@@ -89,9 +122,29 @@ def nowcast(
             overwrite=overwrite,
             progress=lambda stage, share: progress(stage, SHARE_OF_RUN + (1 - SHARE_OF_RUN) * share),
         )
-    times = forecast["time"].values.astype("datetime64[m]")
-    peak = float(forecast.max())
-    typer.echo(
+    typer.echo(_summary(written, forecast))
+
+
+def _probabilities(is_wanted: bool, thresholds: str | None) -> "bool | tuple[float, ...]":
+    if thresholds is None:
+        return is_wanted
+    if not is_wanted:
+        raise ConfigError("--thresholds are those of the probabilities: give --probabilities too")
+    return parse_thresholds(thresholds)
+
+
+def _summary(written: Path, forecast: "xr.DataArray | xr.Dataset") -> str:
+    """One line: the file, its frames, the model, and the most rain in it."""
+    import xarray as xr
+
+    is_field = isinstance(forecast, xr.DataArray)
+    rain = forecast if is_field else next(iter(forecast.data_vars.values()))
+    times = rain["time"].values.astype("datetime64[m]")
+    members = f", {rain.sizes['member']} members" if "member" in rain.dims else ""
+    chances = "" if is_field else f", chances of {forecast.sizes['threshold']} thresholds"
+    return (
         f"{written}: {len(times)} frames from {times[0]} to {times[-1]} UTC by {forecast.attrs['model']}, "
-        f"maximum {peak:.1f} {forecast.attrs.get('units', '')}".rstrip()
+        f"maximum {float(rain.max()):.1f} {rain.attrs.get('units', '')}".rstrip()
+        + members
+        + chances
     )

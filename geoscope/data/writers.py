@@ -1,5 +1,7 @@
 """A field or forecast in a file: CF NetCDF, Zarr, a Cloud Optimised GeoTIFF, or a point as CSV.
 
+NetCDF and Zarr also hold members and probabilities; a GeoTIFF has a band a frame and refuses them.
+
 Every file carries what the field says of itself, the run card of a forecast included, and appears whole or
 not at all. NetCDF and Zarr keep the field's numbers bit by bit and read back through xarray and
 `geoscope.open_radar`.
@@ -23,6 +25,7 @@ Progress = Callable[[str, float], None]
 
 SUFFIXES = (".nc", ".zarr", ".tif", ".tiff")
 _DEFLATE: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
+_LAYOUTS = (("time", "y", "x"), ("member", "time", "y", "x"), ("threshold", "time", "y", "x"))
 _GLOBAL = (
     "title",
     "institution",
@@ -37,7 +40,7 @@ _GLOBAL = (
 
 
 def write_forecast(
-    field: xr.DataArray,
+    field: xr.DataArray | xr.Dataset,
     path: str | PathLike[str],
     *,
     overwrite: bool = False,
@@ -45,13 +48,15 @@ def write_forecast(
 ) -> Path:
     """Write a field (time, y, x), forecast or observed, by the ending of `path`; the result is the path.
 
-    .nc is CF NetCDF-4, compressed; .zarr a Zarr store (format 2, one chunk a frame); .tif or .tiff a Cloud
+    .nc is CF NetCDF-4, compressed; .zarr a Zarr store (format 2, one chunk a frame); both also take members (member,
+    time, y, x) and the Dataset of a forecast with its probabilities (threshold, time, y, x). .tif or .tiff is a Cloud
     Optimised GeoTIFF with one band a frame (see `geoscope.data.geotiff`). The field is computed frame by
     frame and held in memory once. `progress(stage, share)` is called between frames and
     may raise `Cancelled`; then, as after any error, nothing is left behind.
 
     Raises:
-        ConfigError: an unknown ending, an existing file without `overwrite`, a folder that does not exist.
+        ConfigError: an unknown ending, an existing file without `overwrite`, a folder that does not exist, members
+            or probabilities for a format that holds single frames.
         DataError: the field has other dimensions, or no place for a GeoTIFF.
         MissingExtraError: .zarr without the package zarr.
     """
@@ -60,31 +65,48 @@ def write_forecast(
         raise ConfigError(
             f"{target} ends in {target.suffix or 'nothing'!r}; a field can be written as {', '.join(SUFFIXES)}"
         )
-    if field.dims != ("time", "y", "x"):
-        raise DataError(
-            f"a field to write has dimensions (time, y, x), this one has {field.dims}: transpose it"
-        )
+    parts = [field] if isinstance(field, xr.DataArray) else list(field.data_vars.values())
+    for part in parts or [field]:
+        if part.dims not in _LAYOUTS:
+            raise DataError(
+                f"a field to write has dimensions (time, y, x), this one has {tuple(part.dims)}: transpose it"
+            )
     report = progress or (lambda stage, share: None)
     if target.suffix.lower() in (".tif", ".tiff"):
         from geoscope.data.geotiff import write_geotiff
 
+        single = single_field(field, target)
         with whole_file(target, overwrite) as part:
-            write_geotiff(field, part, report)
+            write_geotiff(single, part, report)
     elif target.suffix.lower() == ".zarr":
         _require_zarr(target)
         with whole_file(target, overwrite) as part:
-            dataset = _dataset(_computed(field, report), {"chunks": (1, *field.shape[1:])})
+            dataset = _dataset(_computed(parts, report), "chunks", {})
             dataset.to_zarr(part, mode="w-", zarr_format=2, consolidated=True)
     else:
         with whole_file(target, overwrite) as part:
-            chunks = {"chunksizes": (1, *field.shape[1:]), "_FillValue": np.float32("nan")}
-            dataset = _dataset(_computed(field, report), _DEFLATE | chunks)
+            encoding = _DEFLATE | {"_FillValue": np.float32("nan")}
+            dataset = _dataset(_computed(parts, report), "chunksizes", encoding)
             for name in {"lat", "lon"} & set(dataset.coords):
                 dataset[name].encoding |= _DEFLATE
             with LOCK:
                 dataset.to_netcdf(part, engine="h5netcdf", format="NETCDF4")
     report("written", 1.0)
     return target
+
+
+def single_field(field: xr.DataArray | xr.Dataset, target: Path) -> xr.DataArray:
+    """The field (time, y, x) itself, for a format that holds nothing else.
+
+    Raises:
+        ConfigError: members or probabilities, which would be lost.
+    """
+    if isinstance(field, xr.DataArray) and not {"member", "threshold"} & set(field.dims):
+        return field
+    what = "members" if "member" in field.dims else "probabilities"
+    raise ConfigError(
+        f"{target}: {target.suffix} holds one frame after the other, no {what}: write .nc or .zarr, or leave {what} out"
+    )
 
 
 def _require_zarr(path: Path) -> None:
@@ -96,28 +118,42 @@ def _require_zarr(path: Path) -> None:
         ) from error
 
 
-def _computed(field: xr.DataArray, report: Progress) -> xr.DataArray:
-    """The field in memory as float32, computed frame by frame so that the caller can stop it."""
-    values = np.empty(field.shape, np.float32)
-    for index in range(len(values)):
-        report("computing", 0.8 * index / len(values))
-        values[index] = field[index].values
+def _computed(parts: list[xr.DataArray], report: Progress) -> list[xr.DataArray]:
+    """The fields in memory as float32, computed frame by frame so that the caller can stop it."""
+    total = sum(int(np.prod(part.shape[:-2])) for part in parts)
+    done, made = 0, []
+    for part in parts:
+        values = np.empty(part.shape, np.float32)
+        for place in np.ndindex(part.shape[:-2]):
+            report("computing", 0.8 * done / total)
+            values[place] = part[place].values
+            done += 1
+        made.append(part.copy(data=values))
     report("writing", 0.8)
-    return field.copy(data=values)
+    return made
 
 
-def _dataset(field: xr.DataArray, encoding: dict[str, Any]) -> xr.Dataset:
-    """The field as a CF dataset, with attributes that a file can hold."""
-    name = str(field.name or "field").replace("/", "_")  # a slash would open a group
-    coords = list(set(field.coords) - set(field.dims))
-    attrs = {k: v for k, v in plain_attrs(field.attrs).items() if k not in ("grid_mapping", "coordinates")}
-    dataset = field.rename(name).to_dataset()
+def _dataset(parts: list[xr.DataArray], chunks: str, encoding: dict[str, Any]) -> xr.Dataset:
+    """The fields as a CF dataset, a chunk a frame, with attributes that a file can hold."""
+    named = {
+        str(part.name or "field").replace("/", "_"): part for part in parts
+    }  # a slash would open a group
+    about: dict[str, dict[str, Any]] = {
+        name: {k: v for k, v in plain_attrs(part.attrs).items() if k not in ("grid_mapping", "coordinates")}
+        for name, part in named.items()
+    }
+    dataset = xr.Dataset({name: part.variable for name, part in named.items()})
+    for part in parts:
+        dataset = dataset.assign_coords(part.coords)
     for key, variable in dataset.variables.items():
-        variable.attrs = attrs if key == name else plain_attrs(variable.attrs)
+        variable.attrs = about[str(key)] if key in named else plain_attrs(variable.attrs)
         variable.encoding = {}
-    dataset[name].encoding = encoding | {"coordinates": " ".join(sorted(map(str, coords)))}
-    if "spatial_ref" in coords:
-        dataset[name].encoding["grid_mapping"] = "spatial_ref"
+    for name, part in named.items():
+        coords = " ".join(sorted(str(coord) for coord in set(part.coords) - set(part.dims)))
+        shape = (1,) * (part.ndim - 2) + part.shape[-2:]
+        dataset[name].encoding = encoding | {chunks: shape, "coordinates": coords}
+        if "spatial_ref" in part.coords:
+            dataset[name].encoding["grid_mapping"] = "spatial_ref"
     for key in ("time", "forecast_reference_time"):
         if key in dataset.coords:
             dataset[key].encoding = {
@@ -130,7 +166,8 @@ def _dataset(field: xr.DataArray, encoding: dict[str, Any]) -> xr.Dataset:
         dataset["forecast_reference_time"].attrs.setdefault("standard_name", "forecast_reference_time")
     if "lead_time" in dataset.coords:
         dataset["lead_time"].attrs.setdefault("standard_name", "forecast_period")
-    dataset.attrs = {"Conventions": "CF-1.11"} | {k: attrs[k] for k in _GLOBAL if k in attrs}
+    first = next(iter(about.values()))
+    dataset.attrs = {"Conventions": "CF-1.11"} | {k: first[k] for k in _GLOBAL if k in first}
     return dataset
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from geoscope.data.writers import SUFFIXES as DATA_SUFFIXES
-from geoscope.data.writers import write_forecast
+from geoscope.data.writers import single_field, write_forecast
 from geoscope.errors import ConfigError
 from geoscope.viz.animation import write_gif, write_mp4, write_png
 from geoscope.viz.colours import Kind, Theme
@@ -17,7 +17,7 @@ PICTURE_SUFFIXES = (".png", ".gif", ".mp4")
 
 
 def save(
-    field: xr.DataArray,
+    field: xr.DataArray | xr.Dataset,
     path: str | PathLike[str],
     *,
     overwrite: bool = False,
@@ -44,6 +44,10 @@ def save(
     suffix = target.suffix.lower()
     if suffix in DATA_SUFFIXES:
         return write_forecast(field, target, overwrite=overwrite, progress=progress)
+    if suffix not in PICTURE_SUFFIXES:
+        known = ", ".join((*DATA_SUFFIXES, *PICTURE_SUFFIXES))
+        raise ConfigError(f"{target} ends in {target.suffix or 'nothing'!r}; expected one of {known}")
+    field = single_field(field, target)
     look: dict[str, Any] = {
         "kind": kind,
         "theme": theme,
@@ -55,7 +59,4 @@ def save(
         return write_png(field, target, frame=frame, **look)
     if suffix == ".gif":
         return write_gif(field, target, frames_per_second=frames_per_second, **look)
-    if suffix == ".mp4":
-        return write_mp4(field, target, frames_per_second=frames_per_second, **look)
-    known = ", ".join((*DATA_SUFFIXES, *PICTURE_SUFFIXES))
-    raise ConfigError(f"{target} ends in {target.suffix or 'nothing'!r}; expected one of {known}")
+    return write_mp4(field, target, frames_per_second=frames_per_second, **look)

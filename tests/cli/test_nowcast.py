@@ -86,6 +86,60 @@ def test_bad_options_are_refused_in_one_line(refused, options, line):
     assert line in refused(*words, *(() if "--model" in options else ("--model", "persistence")))
 
 
+MEMBERS = ("--model", "pysteps-steps", "--lead-steps", "1", "--members", "2", "--seed", "3")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_members_and_their_chances_come_back_from_their_file(run, tmp_path, suffix):
+    out = tmp_path / f"x{suffix}"
+    words = ("nowcast", "florence-2018", "--out", out, *MEMBERS, "--probabilities", "--thresholds", "1,5")
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "2 members, chances of 2 thresholds" in result.stdout
+    engine = "h5netcdf" if suffix == ".nc" else "zarr"
+    with xr.open_dataset(out, engine=engine, decode_coords="all", decode_timedelta=True) as data:
+        rain, chance = data["rain_rate"].load(), data["exceedance_probability"].load()
+    assert rain.dims == ("member", "time", "y", "x")
+    assert chance.dims == ("threshold", "time", "y", "x")
+    assert list(chance["threshold"].values) == [1.0, 5.0]
+    known = np.isfinite(rain).any("member")
+    share = (rain >= np.float32(5)).sum("member") / np.isfinite(rain).sum("member").where(known)
+    np.testing.assert_allclose(chance.sel(threshold=5.0).values, share.values, atol=1e-6)
+    card = json.loads(data.attrs["run_card"])
+    assert (card["members"], card["seed"]) == (2, 3)
+    for name in ("lat", "lon", "lead_time", "forecast_reference_time"):
+        assert name in chance.coords
+
+
+def test_the_seed_repeats_the_members(run, tmp_path):
+    for name in ("a.nc", "b.nc"):
+        assert run("nowcast", "florence-2018", "--out", name, *MEMBERS).exit_code == 0
+    first, second = (xr.load_dataset(tmp_path / name, engine="h5netcdf") for name in ("a.nc", "b.nc"))
+    np.testing.assert_array_equal(first["rain_rate"].values, second["rain_rate"].values)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            ("--out", "x.tif", "--members", "2"),
+            "'x.tif': members and probabilities are written to .nc or .zarr",
+        ),
+        (("--out", "x.gif", "--probabilities"), "a .gif holds one field"),
+        (("--out", "x.nc", "--members", "2"), "persistence gives no members: use an ensemble such as"),
+        (("--out", "x.nc", "--probabilities"), "persistence gives no probabilities"),
+        (("--out", "x.nc", "--thresholds", "1"), "give --probabilities too"),
+        (("--out", "x.nc", "--probabilities", "--thresholds", "5,1"), "--thresholds '5,1' must be rising"),
+        (("--out", "x.nc", "--members", "0"), "members=0 must be a whole number, 1 or more"),
+        (("--out", "x.nc", "--seed", "-1"), "seed=-1 must be a whole number from 0"),
+        (("--out", "x.zarr", "--every", "1h", "--members", "2"), "--members"),
+        (("--out", "x.zarr", "--every", "1h", "--probabilities"), "--probabilities"),
+    ],
+)
+def test_members_and_probabilities_that_cannot_be_are_refused(refused, options, line):
+    assert line in refused("nowcast", "florence-2018", *options, "--model", "persistence")
+
+
 def test_an_event_that_is_not_there_is_refused(refused):
     assert "neither a sample (florence-2018" in refused("nowcast", "nowhere", "--out", "x.nc", *PERSISTENCE)
 

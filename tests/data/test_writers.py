@@ -77,6 +77,56 @@ def test_a_field_comes_back_from_netcdf_and_zarr_as_it_was(tmp_path, kind, suffi
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def with_chances(kind="projected") -> xr.Dataset:
+    field = forecast(kind)
+    members = xr.concat([field, field * 2], "member", coords="minimal").assign_coords(member=[0, 1])
+    chance = (members >= xr.DataArray([1.0, 5.0], dims="threshold", coords={"threshold": [1.0, 5.0]})).mean(
+        "member"
+    )
+    return xr.Dataset(
+        {
+            "rain_rate": members.assign_attrs(field.attrs),
+            "exceedance_probability": chance.transpose("threshold", ...)
+            .astype(np.float32)
+            .assign_attrs(units="1"),
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["projected", "curvilinear"])
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_members_and_probabilities_come_back_side_by_side(tmp_path, kind, suffix):
+    both = with_chances(kind)
+    path = write_forecast(both, tmp_path / f"out{suffix}")
+    engine = "h5netcdf" if suffix == ".nc" else "zarr"
+    with xr.open_dataset(path, engine=engine, decode_coords="all", decode_timedelta=True) as back:
+        for name in both.data_vars:
+            assert back[name].dims == both[name].dims
+            np.testing.assert_array_equal(back[name].values, both[name].values)
+            assert set(back[name].coords) == set(both[name].coords)
+        assert back.attrs["run_card"] == RUN_CARD
+        assert back["exceedance_probability"].attrs["units"] == "1"
+    members = write_forecast(both["rain_rate"], tmp_path / f"members{suffix}")
+    with xr.open_dataset(members, engine=engine) as back:
+        assert back["rain_rate"].shape == (2, 3, 20, 15)
+
+
+def test_a_geotiff_refuses_what_it_would_lose(tmp_path):
+    both = with_chances()
+    with pytest.raises(ConfigError, match=r"\.tif holds one frame after the other, no members: write \.nc"):
+        write_forecast(both, tmp_path / "out.tif")
+    with pytest.raises(ConfigError, match="no probabilities"):
+        write_forecast(both["exceedance_probability"], tmp_path / "out.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_of_something_else_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"has dimensions \(time, y, x\)"):
+        write_forecast(xr.Dataset({"a": ("z", [1.0])}), tmp_path / "out.nc")
+    with pytest.raises(DataError, match=r"has dimensions \(time, y, x\)"):
+        write_forecast(xr.Dataset(), tmp_path / "out.nc")
+
+
 def test_a_lazy_field_is_computed_and_written(tmp_path):
     field = forecast().chunk(time=1)
     back = xr.open_dataarray(write_forecast(field, tmp_path / "out.nc"), engine="h5netcdf")

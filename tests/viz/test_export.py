@@ -117,3 +117,13 @@ def test_what_is_missing_or_unknown_is_named(tmp_path, forecast, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"geoscope\[apps\]"):
         save(forecast, tmp_path / "out.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".mp4"])
+def test_a_picture_of_members_is_refused(tmp_path, forecast, suffix):
+    members = xr.concat([forecast, forecast], "member")
+    with pytest.raises(
+        ConfigError, match=r"holds one frame after the other, no members: write \.nc or \.zarr"
+    ):
+        save(members, tmp_path / f"out{suffix}")
+    assert list(tmp_path.iterdir()) == []
