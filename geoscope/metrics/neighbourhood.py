@@ -27,28 +27,29 @@ class FractionSums(Sums):
 def window_table(is_event: np.ndarray, reach: int) -> np.ndarray:
     """Summed-area table of a boolean field (H, W), from which any window is counted by slices.
 
-    (H + 1 + 2 reach, W + 1 + 2 reach) float64 of whole numbers: the table goes on unchanged for ``reach`` pixels
+    (H + 1 + 2 reach, W + 1 + 2 reach) int32: the table goes on unchanged for ``reach`` pixels
     beyond the edges, where there are no events.
     """
     height, width = is_event.shape
-    table = np.zeros((height + 1 + 2 * reach, width + 1 + 2 * reach))
+    table = np.zeros((height + 1 + 2 * reach, width + 1 + 2 * reach), np.int32)
     inner = table[reach + 1 : reach + 1 + height, reach + 1 : reach + 1 + width]
-    np.cumsum(is_event, axis=0, dtype=np.float64, out=inner)
+    np.cumsum(is_event, axis=0, dtype=np.int32, out=inner)
     np.cumsum(inner, axis=1, out=inner)
     table[reach + 1 + height :] = table[reach + height]
     table[:, reach + 1 + width :] = table[:, reach + width, None]
     return table
 
 
-def window_counts(table: np.ndarray, size: int, reach: int) -> np.ndarray:
+def window_counts(table: np.ndarray, size: int, reach: int, out: np.ndarray | None = None) -> np.ndarray:
     """Events in the window of ``size`` x ``size`` pixels around each pixel, (H, W), from a table of that ``reach``.
 
-    An even window reaches one pixel further to the north and west; ``reach`` is at least half the size.
+    An even window reaches one pixel further to the north and west; ``reach`` is at least half the size. ``out`` takes
+    the result.
     """
     height, width = (length - 1 - 2 * reach for length in table.shape)
     first = reach - size // 2
     rows = table[first + size : first + size + height] - table[first : first + height]
-    return rows[:, first + size : first + size + width] - rows[:, first : first + width]
+    return np.subtract(rows[:, first + size : first + size + width], rows[:, first : first + width], out=out)
 
 
 def sum_fractions(
@@ -62,16 +63,21 @@ def sum_fractions(
     """
     sizes = checked_sizes("scales", scales)
     reach = sizes[-1] // 2
+    room = np.empty(
+        (2, *np.shape(forecast))
+    )  # asking the system for it again for every window costs more than counting
     rows: list[list[tuple[int, int, int]]] = []
     for forecast_yes, observed_yes in events(forecast, observed, thresholds):
         tables = window_table(forecast_yes, reach), window_table(observed_yes, reach)
-        rows.append([_products(*(window_counts(table, size, reach) for table in tables)) for size in sizes])
+        rows.append([_products(tables, size, reach, room) for size in sizes])
     forecast_squared, observed_squared, product = np.array(rows, np.int64).transpose(2, 1, 0)
     return FractionSums(forecast_squared, observed_squared, product)
 
 
-def _products(forecast: np.ndarray, observed: np.ndarray) -> tuple[int, int, int]:
-    f, o = forecast.ravel(), observed.ravel()
+def _products(
+    tables: tuple[np.ndarray, np.ndarray], size: int, reach: int, room: np.ndarray
+) -> tuple[int, int, int]:
+    f, o = (window_counts(table, size, reach, out).ravel() for table, out in zip(tables, room, strict=True))
     return int(f @ f), int(o @ o), int(f @ o)  # whole numbers far below 2**53: exact
 
 
