@@ -7,6 +7,7 @@ otherwise, and without a dashboard: what a worker is sent, it runs.
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,21 @@ def connect(cluster: Cluster, threads: int) -> Iterator[Any]:
             f"no workers could be started on host={cluster.host!r}: {_reason(error)}"
         ) from error
     with local, _client(Client, local) as client:
+        client.register_plugin(_deaf_to_interrupts())
         yield client
+
+
+def _deaf_to_interrupts() -> Any:
+    """Keep Ctrl-C in a terminal, which reaches every process there, for the one that can answer it."""
+    from dask.distributed import WorkerPlugin
+
+    class DeafToInterrupts(WorkerPlugin):
+        """Set up in the main thread of each worker, those that replace a dead one included."""
+
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return DeafToInterrupts()
 
 
 def _client(make: Any, where: Any) -> Any:

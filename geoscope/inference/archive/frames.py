@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 FRAMES_IN_A_BLOCK = 4
-KEPT_BYTES = 512 * 2**20  # of blocks already read, in each process
+KEPT_BYTES = 256 * 2**20  # of blocks already read, in each process
 
 
 @dataclass(frozen=True, eq=False)
