@@ -4,6 +4,7 @@ Nothing here knows a widget. Long work runs in two `JobRunner`s, one that reads 
 model after the other; what they find out arrives through `notify`, on the thread that owns the page.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import param
 
 import geoscope as gs
+from geoscope.data.events import open_event_file
 from geoscope.errors import DataError, GeoscopeError
 from geoscope.inference.jobs import JobRunner, Progress
 from geoscope.ui.nowcast_runs import MODEL_GATE, RUNS, Request, Run, make_run, title_of
@@ -43,6 +45,7 @@ class NowcastDesk(param.Parameterized):
         self.state = state
         self._reader = JobRunner(notify)
         self._models = JobRunner(notify, gate=MODEL_GATE)
+        self._lock = threading.RLock()  # without a served document, callbacks come in the worker's thread
         self._queue: list[Request] = []
         self._queued = 0  # how many the queue held when it was filled
         state.param.watch(
@@ -154,13 +157,14 @@ class NowcastDesk(param.Parameterized):
         if self.field is None:
             self.run_problem = "There is no data yet: choose a sample, a path or a file under step 1."
             return
-        self.cancel()
-        self.param.update(run_problem="", problems={})
-        self.take_known()
-        wanted = [self.wanted(name) for name in self.state.models]
-        self._queue = [one for one in wanted if one is not None and RUNS.get(one) is None]
-        self._queued = len(self._queue)
-        self._next()
+        with self._lock:
+            self.cancel()
+            self.param.update(run_problem="", problems={})
+            self.take_known()
+            wanted = [self.wanted(name) for name in self.state.models]
+            self._queue = [one for one in wanted if one is not None and RUNS.get(one) is None]
+            self._queued = len(self._queue)
+            self._next()
 
     def take_known(self) -> bool:
         """Show the wanted forecasts that were made before; whether all of them were."""
@@ -171,9 +175,10 @@ class NowcastDesk(param.Parameterized):
 
     def cancel(self) -> None:
         """Give up the work, at once; the forecasts that are there stay."""
-        self._queue = []
-        self._models.cancel()
-        self.param.update(is_running=False, progress=None)
+        with self._lock:
+            self._queue = []
+            self._models.cancel()
+            self.param.update(is_running=False, progress=None)
 
     def _next(self) -> None:
         """Run the next model of the queue, or end."""
@@ -201,20 +206,29 @@ class NowcastDesk(param.Parameterized):
 
     def _run_done(self, run: Run) -> None:
         RUNS.put(run)
-        if self.field is not None and run.request.data == self.field.digest:
-            self._keep(run)
-            self._queue = self._queue[1:]
-            self._next()
+        with self._lock:
+            if self.field is not None and run.request.data == self.field.digest:
+                self._keep(run)
+            self._go_on(run.request)
 
     def _run_failed(self, request: Request, fault: Exception) -> None:
+        with self._lock:
+            self._note_failure(request, fault)
+            self._go_on(request)
+
+    def _note_failure(self, request: Request, fault: Exception) -> None:
         text, state = in_one_line(fault), self.state
         self.problems = {**self.problems, request.model: text}
         slots = [slot for slot, name in (("A", state.model), ("B", state.model_b)) if name == request.model]
         if slots:
             before = f"{self.run_problem} " if self.run_problem else ""
             self.run_problem = f"{before}{' and '.join(slots)}, {title_of(request.model)}: {text}"
-        self._queue = self._queue[1:]
-        self._next()
+
+    def _go_on(self, request: Request) -> None:
+        """Run the next model after this request; one that came too late for the queue changes nothing."""
+        if self._queue[:1] == [request]:
+            self._queue = self._queue[1:]
+            self._next()
 
     def _keep(self, *runs: Run) -> None:
         """Take runs in, drop those of models that nobody wants any more, and say which the two maps show."""
@@ -233,8 +247,11 @@ def _open(source: str, files: list[Path] | None) -> OpenField:
     if kind == "sample":
         return open_sample(name)
     paths = files if files is not None else files_under_root(name)
+    one = paths[0] if isinstance(paths, list) and len(paths) == 1 else paths
     try:
-        rain = gs.open_radar(paths[0] if isinstance(paths, list) and len(paths) == 1 else paths)
+        # Event files only from the operator's folder: they unpack to any size.
+        is_event = files is None and isinstance(one, Path) and one.suffix == ".npz"
+        rain = open_event_file(one) if is_event and isinstance(one, Path) else gs.open_radar(one)
     except GeoscopeError as fault:
         raise DataError(_without_folders(str(fault), paths)) from fault
     return OpenField.of(source, name, rain)

@@ -204,3 +204,20 @@ def test_a_closed_runner_is_silent_and_refuses_work():
     assert heard.cancelled == 0
     with pytest.raises(ConfigError, match="closed"):
         runner.submit(lambda progress: 1)
+
+
+def test_a_page_that_cannot_be_told_does_not_stop_the_jobs_after_it():
+    told = []
+
+    def notify(call):
+        if not told:
+            told.append("lost")
+            raise RuntimeError("the document is gone")
+        call()
+
+    runner = JobRunner(notify)
+    first = runner.submit(lambda progress: 1, on_done=lambda result: None)
+    assert first.ended.wait(10)
+    second = runner.submit(lambda progress: 2, on_done=told.append)
+    assert second.ended.wait(10)
+    assert told == ["lost", 2]

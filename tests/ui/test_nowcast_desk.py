@@ -352,3 +352,15 @@ def test_outcomes_by_hand():
     forecast = np.array([[2.0, 2.0, 0.0, 0.0, np.nan]], np.float32)
     observed = np.array([[1.0, 0.0, 1.0, 0.0, 1.0]], np.float32)
     np.testing.assert_array_equal(outcomes(forecast, observed, 1.0), [[1, 3, 2, 0, np.nan]])
+
+
+def test_an_event_file_of_the_server_opens(rain, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOSCOPE_DATA_ROOT", str(tmp_path))
+    hundredths = np.where(np.isnan(rain.values), 65535, rain.values * 100).astype(np.uint16)
+    np.savez(tmp_path / "storm.npz", rain=hundredths, meta='{"dt_minutes": 5, "pixel_km": 2}')
+    desk = NowcastDesk(NowcastState())
+    desk.read("path:storm.npz", then_use=True)
+    wait_for(lambda: not desk.is_loading)
+    assert desk.data_problem == ""
+    assert desk.field.rain.shape == rain.shape
+    assert not desk.field.table.has_place

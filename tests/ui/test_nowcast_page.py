@@ -129,15 +129,7 @@ def test_a_point_a_box_and_their_series_as_a_file(visit):
     one.click_map("observed", 0.5, 0.5)
     one.page.get_by_text(re.compile(r"^Value at \d+\.\d+° N")).wait_for()
     one.page.get_by_text(re.compile(r"06:00 UTC: observed \d+\.\d")).wait_for()
-    one.page.get_by_role("button", name="Box").click()
-    one.page.wait_for_function(
-        "[...Bokeh.documents[0].all_models].some((model) => model.type == 'BoxSelectTool' && model.active)"
-    )
-    one.page.mouse.move(*one.place("forecast", 0.4, 0.4))
-    one.page.mouse.down()
-    one.page.mouse.move(*one.place("forecast", 0.5, 0.5), steps=4)
-    one.page.mouse.move(*one.place("forecast", 0.6, 0.6), steps=4)
-    one.page.mouse.up()
+    draw_box(one, "a")
     one.page.get_by_text(re.compile(r"^Mean over area of \d+ pixels")).wait_for()
     one.page.get_by_role("button", name="Area maximum").click()
     one.page.get_by_text(re.compile(r"^Maximum over area of \d+ pixels")).wait_for()
@@ -146,6 +138,18 @@ def test_a_point_a_box_and_their_series_as_a_file(visit):
     text = download(one).read_text()
     assert "# run_card: {" in text
     assert "observed (mm/h)" in text
+
+
+def draw_box(one, name: str) -> None:
+    one.page.get_by_role("button", name="Box").click()
+    one.page.wait_for_function(
+        "[...Bokeh.documents[0].all_models].some((model) => model.type == 'BoxSelectTool' && model.active)"
+    )
+    one.page.mouse.move(*one.place(name, 0.4, 0.4))
+    one.page.mouse.down()
+    one.page.mouse.move(*one.place(name, 0.5, 0.5), steps=4)
+    one.page.mouse.move(*one.place(name, 0.6, 0.6), steps=4)
+    one.page.mouse.up()
 
 
 def download(one) -> Path:
@@ -159,18 +163,28 @@ def download(one) -> Path:
     return path
 
 
-def test_verification_reveals_the_truth_and_scores_it(visit):
-    one = visit()
+def test_verification_counts_with_the_player_in_a_box_and_gives_files(visit):
+    one = visit("?data=sample:florence-2018&issue=11&frame=12&model=extrapolation&b=persistence&also=none")
     one.wait_for_forecast()
-    assert one.page.get_by_text("What was observed", exact=False).count() == 0
     one.page.get_by_role("button", name="Verify against what happened").click()
-    one.page.get_by_role("cell", name="+3 h").wait_for()
-    assert one.page.get_by_role("columnheader", name="CSI ≥ 0.5").is_visible()
-    one.page.get_by_role("button", name="20", exact=True).click()
-    one.page.get_by_role("columnheader", name="CSI ≥ 20").wait_for()
-    one.choose("Third map", "Difference")
-    one.page.get_by_text("Forecast minus observed").wait_for()
-    one.page.get_by_text("Difference of rain rate (mm/h)").wait_for()
+    one.page.get_by_text("Scores to +1 h: 1 of 3 leads").wait_for()
+    one.page.keyboard.press("End")
+    one.page.get_by_text("Scores to +3 h: all 3 leads").wait_for()
+    one.page.get_by_role("columnheader", name="CSI ≥ 1").wait_for()
+    one.page.get_by_text("fairly compared with").first.wait_for()
+    one.choose("Layer of A and B", "Hits and misses")
+    one.page.get_by_text("false alarm", exact=True).first.wait_for()
+    one.page.get_by_text(re.compile(r"CSI 0\.\d\d · hit \d+, missed")).first.wait_for()
+    draw_box(one, "a")
+    one.page.get_by_text("scored over the area drawn on the maps").wait_for()
+    one.page.get_by_role("button", name="Make HTML report").click()
+    button = one.page.get_by_role("button", name=re.compile("^Download report"))
+    button.wait_for()
+    with one.page.expect_download() as waiting:
+        button.click()
+    assert "<!doctype html>" in Path(waiting.value.path()).read_text()
+    one.page.get_by_role("button", name="Score the whole field").click()
+    one.page.get_by_text("scored over the whole field").wait_for()
 
 
 def test_the_forecast_as_netcdf_carries_its_run_card(visit, tmp_path):
@@ -227,19 +241,19 @@ def test_it_fits_a_phone_and_the_dark(visit):
 
 
 def test_a_link_reopens_the_view_and_two_users_do_not_meet(visit):
-    one, other = visit("?frame=12&issue=10&third=persistence"), visit()
+    one, other = visit("?frame=12&issue=10&layer=rain&truth=1"), visit()
     one.wait_for_forecast()
     other.wait_for_forecast()
-    one.choose("Third map", "Difference")
+    one.choose("Layer of A and B", "Difference")
     one.choose("Colours", "Perceptual")
     one.page.locator(".clock").click()  # away from the list, whose own keys these are
     one.page.keyboard.press("ArrowRight")
     one.wait_for_clock("14 Sep 2018 08:00 UTC")
-    one.page.wait_for_url(re.compile("third=difference.*scale=perceptual|scale=perceptual.*third=difference"))
+    one.page.wait_for_url(re.compile("layer=difference.*scale=perceptual|scale=perceptual.*layer=difference"))
     one.page.wait_for_url(re.compile("frame=13"))
     assert "14 Sep 2018 09:00 UTC" in other.clock()
-    assert "third=difference" not in other.page.url
+    assert "layer=difference" not in other.page.url
     third = visit("?" + one.page.url.split("?", 1)[1])
     third.wait_for_clock("14 Sep 2018 08:00 UTC")
-    third.page.get_by_text("Forecast minus observed").wait_for()
+    third.page.get_by_text("Difference of rain rate (mm/h)").wait_for()
     assert third.page.get_by_role("combobox", name="Colours").inner_text() == "Perceptual"

@@ -6,16 +6,28 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from geoscope.ui.data_step import DropZone, summary_html
 from geoscope.ui.legend import legend_html
 from geoscope.ui.map_layers import map_layers
 from geoscope.ui.nowcast_page import NowcastPage
+from geoscope.ui.nowcast_runs import Run
+from geoscope.ui.nowcast_state import THRESHOLDS
 from geoscope.ui.open_field import OpenField
+from geoscope.ui.page_thread import through
 from geoscope.ui.painting import Painter, painted
 from geoscope.ui.shell import KeysAndClock, page_switch, pages_beside
 from geoscope.ui.uploads import UploadReceiver
-from geoscope.viz.colours import NO_DATA, OUTCOME, RAIN, RAIN_DIFFERENCE, RAIN_PERCEPTUAL, probability_scale
+from geoscope.viz.colours import (
+    FIRST,
+    NO_DATA,
+    OUTCOME,
+    RAIN,
+    RAIN_DIFFERENCE,
+    RAIN_PERCEPTUAL,
+    probability_scale,
+)
 
 PATIENCE = 60.0
 
@@ -321,3 +333,68 @@ def test_painting_waits_for_a_served_document_and_keeps_the_order():
         Document.ticks.pop()()
     Document.ticks.pop()()  # one change that fails does not hold up those behind it
     assert picture.done[-1] == "third"
+
+
+def test_work_of_other_threads_reaches_the_page_by_its_own_thread_and_a_page_that_is_gone_hears_nothing():
+    handed, ticks = [], []
+    loop = SimpleNamespace(add_callback=lambda call, *args: handed.append((call, args)))
+    session = SimpleNamespace(destroyed=False)
+    document = SimpleNamespace(session_context=session, add_next_tick_callback=ticks.append)
+    tell = through(loop, document)
+    tell("a change")
+    assert ticks == []  # the document hears of it from its loop only
+    call, args = handed.pop()
+    call(*args)
+    assert ticks == ["a change"]
+    session.destroyed = True
+    call(*args)
+    assert ticks == ["a change"]
+
+
+def test_the_threshold_is_asked_for_where_a_layer_has_one(page):
+    assert not page.board.tools._threshold.visible
+    page.state.layer = "probability"
+    assert page.board.tools._threshold.visible
+
+
+def test_layers_bring_their_colours_and_their_legend(page):
+    run_it(page)
+    page.player.go_to(6)
+    page.state.param.update(shows_truth=True, layer="outcome", threshold=5.0)
+    codes = set(np.unique(picture(page, "a")).tolist())
+    assert {FIRST, FIRST + 1, FIRST + 2} <= codes  # hit, miss, false alarm
+    assert "false alarm" in page.board._legend.object
+    assert "CSI" in page.board._captions["a"].object
+    x, y = page.desk.field.table.position_of(10, 10)
+    page.board._cursor_moved(x, y)
+    assert re.search(r"A (hit|miss|neither)", page.board._readout.object)
+    page.state.layer = "probability"
+    assert picture(page, "a") is None
+    assert "gives one field and no probabilities" in page.board._notes["a"].object
+    assert "Probability of ≥ 5 mm/h (%)" in page.board._legend.object
+
+
+def test_chances_are_drawn_in_per_cent(page):
+    run_it(page)
+    run = page.desk.run
+    chance = xr.DataArray(
+        np.full((len(THRESHOLDS), *run.forecast.shape), 0.42, np.float16),
+        dims=("threshold", *run.forecast.dims),
+        coords={"threshold": list(THRESHOLDS), "time": run.forecast["time"]},
+    )
+    page.desk._keep(Run(run.request, run.forecast, chance))
+    page.player.go_to(6)
+    page.state.layer = "probability"
+    x, y = page.desk.field.table.position_of(10, 10)
+    page.board._cursor_moved(x, y)
+    assert "A 42 %" in page.board._readout.object
+    assert "Persistence, probability ≥ 1" in page.export.fields()
+    assert float(page.export.fields()["Persistence, probability ≥ 1"].max()) == pytest.approx(42, abs=0.1)
+
+
+def test_a_link_to_a_model_that_cannot_run_says_so():
+    page = NowcastPage(query={"model": "nobody", "b": "somebody", "also": "persistence,anybody"})
+    assert page.state.model_b == "extrapolation"
+    assert page.state.compared == ["persistence"]
+    assert "'nobody' cannot run" in page._complaint.alert.object
+    page.close()
