@@ -235,9 +235,10 @@ def _outcomes(
     total = len(waiting) + len(again)
 
     def task(issue: int) -> Task:
-        past = None if issue in again else frames.cut(plan.past(issue))
+        past = frames.cut(plan.past(issue))
         truth = frames.cut(plan.truth(issue)) if job.thresholds is not None else None
-        return Task(issue=issue, issue_time=plan.issue_times[issue], past=past, truth=truth)
+        issue_time = plan.issue_times[issue]
+        return Task(issue=issue, issue_time=issue_time, past=past, truth=truth, is_made=issue in again)
 
     tasks = (task(issue) for issue in sorted([*waiting, *again]))
     if cluster is None or not total:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from geoscope.data.whole_files import whole_file
 from geoscope.data.writers import plain_attrs
-from geoscope.errors import ConfigError, DataError, MissingExtraError
+from geoscope.errors import ConfigError, DataError, GeoscopeError, MissingExtraError
 from geoscope.inference.archive import records
 from geoscope.inference.archive.plan import Plan, say
 
@@ -197,7 +197,9 @@ def open_forecast(path: str | Path, issue_time: np.datetime64 | str) -> xr.DataA
                     f"to {say(times[-1])}"
                 )
             one = data[card["variable"]].isel(issue_time=int(np.flatnonzero(times == wanted)[0])).load()
-    except (OSError, KeyError, RuntimeError) as error:
+    except GeoscopeError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{store} cannot be read ({reason}); write it again with --overwrite") from error
     if records.read_record(store, wanted) is None:

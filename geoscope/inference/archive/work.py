@@ -40,12 +40,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One issue time: its place in the store, its frames; `past` is None where only the scores are wanted."""
+    """One issue time: its place in the store, its frames; `is_made` where the store has it and only scores lack."""
 
     issue: int
     issue_time: np.datetime64
-    past: Cut | None
+    past: Cut
     truth: Cut | None
+    is_made: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +69,16 @@ def carry_out(job: Job, task: Task, progress: Progress | None = None) -> Outcome
         Cancelled: ``progress`` asked to stop.
     """
     started = time.perf_counter()
-    issue_time = task.issue_time
-    past = truth = None
+    issue_time, step = task.issue_time, np.timedelta64(job.step, "s")
+    truth = None
     try:
-        if task.past is not None:
-            first = issue_time - np.timedelta64(job.step * (task.past.count - 1), "s")
-            past = _whole("past", task.past, first, job.step)
         if task.truth is not None:
-            truth = _whole("truth", task.truth, issue_time + np.timedelta64(job.step, "s"), job.step)
+            truth = _whole("truth", task.truth, issue_time + step, job.step)
+        if task.is_made and (seconds := _score_again(job, task, truth)) is not None:
+            return Outcome(issue=task.issue, seconds=seconds)
+        past = _whole("past", task.past, issue_time - (task.past.count - 1) * step, job.step)
     except DataError as error:
         return Outcome(issue=task.issue, skipped=str(error))
-    if past is None:
-        return _score_again(job, task, truth)
     forecast = _forecast(job, past, issue_time, progress)
     chunks = store.write_forecast_at(job.path, job.variable, task.issue, forecast.values)
     made_by = json.loads(forecast.attrs["run_card"])
@@ -141,13 +140,17 @@ def _scores(job: Job, forecast: np.ndarray, truth: np.ndarray | None) -> dict[st
     return Verification(job.thresholds).update(forecast, truth, leads).state_dict()
 
 
-def _score_again(job: Job, task: Task, truth: np.ndarray | None) -> Outcome:
-    """Scores of a forecast that is in the store already."""
+def _score_again(job: Job, task: Task, truth: np.ndarray | None) -> float | None:
+    """Score a forecast of the store; gives the seconds that it took, or None where it cannot be read any more."""
     record = records.read_record(job.path, task.issue_time)
-    assert record is not None, "scores are asked for finished issue times only"
-    forecast = store.read_forecast_at(job.path, job.variable, task.issue)
+    try:
+        forecast = store.read_forecast_at(job.path, job.variable, task.issue)
+    except DataError:
+        return None
+    if record is None:
+        return None
     _mark(job, task.issue_time, record | {"scores": _scores(job, forecast, truth)})
-    return Outcome(issue=task.issue, seconds=float(record["seconds"]))
+    return float(record["seconds"])
 
 
 def _mark(job: Job, issue_time: np.datetime64, record: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ import pytest
 import xarray as xr
 
 import geoscope as gs
-from geoscope.inference.archive import ArchiveSettings, run_archive
+from geoscope.errors import DataError
+from geoscope.inference.archive import ArchiveSettings, open_forecast, run_archive
+from geoscope.inference.archive.store import read_forecast_at
 from geoscope.metrics.accumulate import Verification
 from tests.inference.archive.archives import LEADS, rain_field
 
@@ -86,3 +88,18 @@ def test_without_verify_no_scores_are_written(archive, tmp_path):
     run = run_archive(archive, tmp_path / "x.zarr", replace(SETTINGS, verify=False))
     assert run.scores is None
     assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+def test_a_forecast_that_cannot_be_read_back_for_its_scores_is_made_again(archive, tmp_path):
+    run = run_archive(archive, tmp_path / "x.zarr", replace(SETTINGS, verify=False))
+    chunk = run.store / "rain_rate" / "1.0.0.0"
+    chunk.write_bytes(bytes(chunk.stat().st_size))  # of the same length, so that only reading shows it
+    with pytest.raises(DataError, match="the forecast number 1 cannot be read"):
+        read_forecast_at(run.store, "rain_rate", 1)
+    with pytest.raises(DataError, match=r"x.zarr cannot be read \(.*\); write it again with --overwrite"):
+        open_forecast(run.store, run.issue_times[1])
+    again = run_archive(archive, run.store, SETTINGS)
+    assert again.scores.attrs["csi_mean"] == sum(counted(frame) for frame in ISSUES).csi_mean()
+    np.testing.assert_array_equal(
+        open_forecast(run.store, run.issue_times[1])[0].values, rain_field()[6].values
+    )

@@ -90,6 +90,33 @@ def test_workers_of_another_version_are_refused(client, archive, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+class Answers:
+    """A client whose workers answer as told."""
+
+    def __init__(self, answer: dict[str, str] | Exception) -> None:
+        self.answer = answer
+
+    def run(self, function: object) -> dict[str, str]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ({}, "--dask tcp://a:1: the scheduler has no workers; start some with dask worker"),
+        (
+            ModuleNotFoundError("No module named 'geoscope'"),
+            r"its workers cannot import geoscope .*No module named",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_work_is_refused(answer, line):
+    with pytest.raises(ConfigError, match=line):
+        cluster._check_versions(Answers(answer), "tcp://a:1")
+
+
 def test_an_address_without_a_scheduler_is_refused(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.2)
     with pytest.raises(
