@@ -18,7 +18,7 @@ def names(tmp_path_factory):
         return set(archive.namelist())
 
 
-@pytest.mark.parametrize("folder", ["data/shipped", "zoo/cards", "zoo/weights"])
+@pytest.mark.parametrize("folder", ["data/shipped", "training/recipes", "zoo/cards", "zoo/weights"])
 def test_what_ships_is_in_the_wheel(names, folder):
     shipped = [
         path.relative_to(ROOT).as_posix()

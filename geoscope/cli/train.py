@@ -1,6 +1,7 @@
 """`geoscope train`: the training runs that made the shipped weights, on your own data, stopped and gone on with."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def train(
         raise ConfigError(f"TASK {task!r} is not known; there are {', '.join(sorted(TASKS))}")
     with _lines_of_the_log(), progress_bar(f"train {task}") as progress:
         TASKS[task](config, out, progress)
-    typer.echo(f"trained {task}; the result is in {out}")
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a run on several devices are silent
+        typer.echo(f"trained {task}; the result is in {out}")
 
 
 def _shipped(config: Path) -> Path:

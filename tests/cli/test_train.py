@@ -1,5 +1,7 @@
 """`geoscope train` hands the settings to the library and says how far it is."""
 
+import logging
+
 import pytest
 
 from geoscope.training import tasks
@@ -33,3 +35,29 @@ def test_settings_that_are_not_there_are_refused(refused):
 def test_settings_that_make_no_sense_are_refused(refused, tmp_path, text):
     (tmp_path / "my.toml").write_text(text)
     assert "my.toml" in refused("train", "nowcast", "--config", "my.toml", "--out", "mine")
+
+
+def test_a_recipe_that_ships_goes_by_its_name(run, refused, monkeypatch):
+    seen = []
+    monkeypatch.setitem(tasks.TASKS, "nowcast", lambda path, out, progress: seen.append(path))
+    assert run("train", "nowcast", "--config", "earthformer-moving-mnist").exit_code == 0
+    assert seen[0].name == "earthformer-moving-mnist.toml"
+    assert "or a recipe that ships: earthformer-moving-mnist, " in refused("train", "nowcast", "-c", "moving")
+
+
+def test_what_a_run_says_of_itself_is_a_line_on_stderr(run, tmp_path, monkeypatch):
+    def pretend(config_path, out, progress):
+        logging.getLogger("geoscope.training").info("0.47 M parameters, %s", "1 s a step")
+
+    monkeypatch.setitem(tasks.TASKS, "nowcast", pretend)
+    (tmp_path / "my.toml").write_text("")
+    result = run("train", "nowcast", "--config", "my.toml")
+    assert "0.47 M parameters, 1 s a step\n" in result.stderr
+    assert not logging.getLogger("geoscope.training").handlers
+
+
+def test_the_other_processes_of_a_run_are_silent(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(tasks.TASKS, "nowcast", lambda *_: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    (tmp_path / "my.toml").write_text("")
+    assert run("train", "nowcast", "--config", "my.toml").stdout == ""

@@ -10,6 +10,7 @@ fraction of a second.
 import io
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from geoscope.errors import TrainingError
 from geoscope.training.engine import Settings, checkpoints, fit, loop
 from tests.training.tiny_task import TinyTask
 
@@ -37,6 +39,7 @@ SCENARIOS = {
     "after_the_last_step": ["finish"],
     "by_the_clock": ["0.15 s", "0.2 s", "0.25 s"],
     "with_workers": ["step 7"],
+    "disk_full": ["disk full 2"],
 }
 
 
@@ -71,6 +74,17 @@ def arm(place, task):
             die()
 
         torch.save = half
+    elif what == "disk full":
+        write = checkpoints.write_whole
+
+        def full(path, state):
+            calls["written"] += 1
+            if calls["written"] == int(number):  # a file may grow to 1000 bytes and no further
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+            write(path, state)
+
+        checkpoints.write_whole = full
     elif what == "rename":
         replace = os.replace
 
@@ -123,6 +137,8 @@ def run(folder, name, place):
                 task, settings, folder / name, lambda *_: time.sleep(0.01) if name == "by_the_clock" else None
             )
             code = 0
+        except TrainingError as error:
+            code = 3 if "cannot be written (File too large); the one before is whole" in str(error) else 4
         finally:
             os._exit(code)
     if place and place.endswith(" s"):

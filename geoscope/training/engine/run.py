@@ -164,7 +164,7 @@ def _stopping_politely(training: Any) -> Iterator[None]:
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's advice to itself: what concerns the user, the engine says."""
     loggers = [
-        logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")
+        logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")
     ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
