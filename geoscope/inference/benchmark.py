@@ -18,6 +18,7 @@ from geoscope.errors import ConfigError, DataError
 from geoscope.inference.loading import Nowcaster, choose_device, load_model
 from geoscope.inference.nowcast import nowcast
 from geoscope.inference.peak_memory import peak_memory
+from geoscope.inference.uncertainty import is_whole
 from geoscope.metrics.accumulate import Verification
 
 Progress = Callable[[str, float], None]
@@ -49,7 +50,7 @@ class Settings:
                 raise ConfigError(f"{name}={value!r} must be a number of minutes above 0")
         for name, least in (("history", 1), ("size", 8), ("members", 1)):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < least):
+            if value is not None and not is_whole(value, least):
                 raise ConfigError(f"{name}={value!r} must be a whole number, {least} or more")
 
 

@@ -49,7 +49,7 @@ def read_request(
     Raises:
         ConfigError: members, a seed or thresholds that cannot be used, or more members than memory should hold.
     """
-    if members is not None and (isinstance(members, bool) or int(members) != members or members < 1):
+    if members is not None and not is_whole(members, 1):
         raise ConfigError(
             f"members={members!r} must be a whole number, 1 or more, or None for a single field"
         )
@@ -59,7 +59,7 @@ def read_request(
             f"members={members} of {shape[0]} frames of {shape[1]} x {shape[2]} pixels do not fit in "
             f"{MOST_BYTES / 1e9:g} GB: ask for at most {most}, for fewer leads or for a smaller cut"
         )
-    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed <= MOST_SEED:
+    if not is_whole(seed, 0) or seed > MOST_SEED:
         raise ConfigError(f"seed={seed!r} must be a whole number from 0 to {MOST_SEED}")
     return Asked(None if members is None else int(members), int(seed), _thresholds(probabilities))
 
@@ -115,7 +115,17 @@ def run(runner: Any, past: np.ndarray, asked: Asked, progress: Progress, **scene
     return Given(rain, probability, count, asked.seed)
 
 
+def is_whole(value: Any, least: int) -> bool:
+    """Whether ``value`` is a whole number, ``least`` or more; True and False are none."""
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and value >= least and value % 1 == 0
+
+
 def _refusal(runner: Any, what: str) -> str:
+    if what == "probabilities" and hasattr(runner, "forecast_ensemble"):
+        return (
+            f"{runner.card.name} gives no probabilities without members: ask for members, such as members=20"
+        )
     return f"{runner.card.name} gives no {what}: use an ensemble such as model='pysteps-steps', or leave {what} out"
 
 
