@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -65,6 +66,20 @@ def test_what_is_written_down_comes_back(forecast, observed):
     again = Verification.from_state(state)
     assert again.to_dataset().identical(scores.to_dataset())
     assert_same(again + again.empty(), scores)
+
+
+def test_it_travels_between_processes():
+    scores = fed(np.ones((2, 4, 6)), np.ones((2, 4, 6)), [5, 10])
+    assert_same(pickle.loads(pickle.dumps(scores)), scores)
+
+
+def test_scores_of_all_leads_by_name():
+    scores = fed(np.full((2, 4, 6), 3.0), np.ones((2, 4, 6)), [5, 10])
+    assert scores.overall("mae") == 2
+    assert scores.overall("csi").tolist() == pytest.approx([1, np.nan], nan_ok=True)
+    assert np.isnan(scores.overall("crps"))  # no ensemble was counted
+    with pytest.raises(ConfigError, match="'CSI' is no score: give one of csi_mean, csi"):
+        scores.overall("CSI")
 
 
 def test_a_lead_is_a_time_or_minutes():

@@ -118,3 +118,29 @@ def test_what_does_not_fit_is_refused():
     for wrong in ((), (1, 1), (NAN,)):
         with pytest.raises(ConfigError, match="thresholds="):
             c.count_events(np.zeros(2), np.zeros(2), wrong)
+
+
+def test_correlation_and_log_error_by_hand():
+    forecast, observed = np.array([0.0, 1, 2, NAN, 3]), np.array([0.0, 3, 3, 9, 0])
+    sums = e.sum_errors(forecast, observed)
+    expected = np.corrcoef([0, 1, 2, 3], [0, 3, 3, 0])[0, 1]
+    assert e.correlation(sums) == pytest.approx(expected, abs=1e-12)
+    assert (e.mean_forecast(sums), e.mean_observed(sums)) == (1.5, 1.5)
+    logs = e.sum_log_errors(np.array([1.0, 0, -1, NAN]), np.array([3.0, 0, 5, 1]))
+    assert logs.pixels == 2
+    assert e.mean_log_error(logs) == pytest.approx(-np.log(2) / 2)
+    assert e.root_mean_square_log_error(logs) == pytest.approx(np.log(2) / 2**0.5)
+
+
+def test_a_field_that_does_not_vary_correlates_with_nothing():
+    sums = e.sum_errors(np.full(1000, 0.1), np.random.default_rng(0).normal(size=1000))
+    assert np.isnan(e.correlation(sums))
+    assert e.correlation(e.sum_errors(np.arange(5), 3 * np.arange(5) + 300)) == pytest.approx(1)
+
+
+def test_a_score_that_does_not_exist_is_named():
+    import geoscope.metrics
+
+    with pytest.raises(AttributeError, match="'csi'"):
+        geoscope.metrics.csi  # noqa: B018
+    assert geoscope.metrics.Verification().overall("mae") != 0
