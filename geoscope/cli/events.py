@@ -35,31 +35,18 @@ def refuse_a_bare_word(event: str) -> None:
 
 
 def open_forecast(path: Path) -> "xr.DataArray":
-    """A forecast (time, y, x) as `geoscope nowcast` writes it to .nc or .zarr, with its lead times.
+    """A single forecast (time, y, x) as `geoscope nowcast` writes it to .nc or .zarr, with its lead times.
 
     Raises:
-        DataError: no such file, another format, or no forecast in it.
+        DataError: no such file, another format, or no such forecast in it.
     """
     import xarray as xr
 
-    if not path.exists():
+    from geoscope.cli.forecasts import open_forecasts
+
+    found = open_forecasts(str(path))
+    if len(found) != 1 or not isinstance(found[0], xr.DataArray) or found[0].dims != ("time", "y", "x"):
         raise DataError(
-            f"FORECAST {str(path)!r} does not exist; write one with geoscope nowcast EVENT --out FILE.nc"
+            f"FORECAST {str(path)!r} holds more than one forecast (time, y, x); name a single one"
         )
-    engine = {".nc": "h5netcdf", ".zarr": "zarr"}.get(path.suffix)
-    if engine is None:
-        raise DataError(
-            f"FORECAST {str(path)!r} must be a .nc file or a .zarr folder written by geoscope nowcast"
-        )
-    try:
-        with xr.open_dataset(path, engine=engine, decode_coords="all", decode_timedelta=True) as data:
-            fields = [field for field in data.data_vars.values() if field.dims == ("time", "y", "x")]
-            if len(fields) == 1 and "lead_time" in fields[0].coords:
-                return fields[0].load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"FORECAST {str(path)!r} cannot be read ({reason}); write it again") from error
-    raise DataError(
-        f"FORECAST {str(path)!r} holds no forecast: expected one field (time, y, x) with lead_time, "
-        f"found {', '.join(map(str, data.data_vars)) or 'nothing'}; write one with geoscope nowcast"
-    )
+    return found[0].load()

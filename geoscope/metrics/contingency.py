@@ -117,6 +117,11 @@ def frequency_bias(counts: Contingency) -> np.ndarray:
     return ratio(counts.hits + counts.false_alarms, counts.hits + counts.misses)
 
 
+def base_rate(counts: Contingency) -> np.ndarray:
+    """Share of pixels that saw the event, in [0, 1]; NaN without a pixel."""
+    return ratio(counts.hits + counts.misses, counts.pixels)
+
+
 def f1_score(counts: Contingency) -> np.ndarray:
     """Harmonic mean of detection and success ratio, 2 CSI / (1 + CSI); NaN when there were no events."""
     return ratio(2 * counts.hits, 2 * counts.hits + counts.misses + counts.false_alarms)

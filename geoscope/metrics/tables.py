@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, Score]] = {
             "hss": contingency.heidke_skill_score,
             "ets": contingency.equitable_threat_score,
             "f1": contingency.f1_score,
+            "base_rate": contingency.base_rate,
         },
     ),
     "errors": _scores(
@@ -175,7 +176,8 @@ def dataset(counted: "Verification") -> xr.Dataset:
     """The scores of a verification; dimensions lead_time and threshold, and those of the families asked for.
 
     Counts `hits`, `misses`, `false_alarms`, `correct_negatives`, `pixels`; each score NAME by lead, and NAME_pooled
-    from sums added over the leads (a score without further dimension: the attribute NAME). Dimensions of families:
+    from sums added over the leads (a score without further dimension: the attribute NAME). `fss` is useful from
+    `fss_useful` on. Dimensions of families:
     pool, scale, tolerance (pixels), wavenumber (waves per longest side), rank (members below the observation),
     probability_bin (its middle), warning (the lowest probability that warns; the first one never does) and cost_loss.
     attrs: `csi_mean`, `frames`.
@@ -198,6 +200,10 @@ def dataset(counted: "Verification") -> xr.Dataset:
                 variables[f"{name}_pooled"] = (dimensions, value)
             else:
                 attributes[name] = float(value)
+    if "fss" in variables:  # what the skill must pass to be useful: Roberts and Lean 2008
+        for end in ("", "_pooled"):
+            dimensions, seen = variables[f"base_rate{end}"]
+            variables[f"fss_useful{end}"] = (dimensions, 0.5 + seen / 2)
     table = xr.Dataset(variables, attrs=attributes)
     return table.assign_coords(_coordinates(counted, table))
 

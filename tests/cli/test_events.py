@@ -60,3 +60,14 @@ def test_an_observation_is_no_forecast(tmp_path):
     rain.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
     with pytest.raises(DataError, match=r"holds no forecast: .* found rain_rate"):
         open_forecast(tmp_path / "x.nc")
+
+
+def test_several_forecasts_are_not_one(tmp_path):
+    from geoscope.data.writers import write_forecast
+
+    rain = gs.sample("florence-2018")[:1]
+    lead = rain.assign_coords(lead_time=("time", rain.time.values - rain.time.values))
+    for name in ("a.nc", "b.nc"):
+        write_forecast(lead, tmp_path / name)
+    with pytest.raises(DataError, match="more than one forecast"):
+        open_forecast(tmp_path)

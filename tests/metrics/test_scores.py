@@ -1,5 +1,8 @@
 """Counts and sums: values worked by hand, merging, and NaN."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -144,3 +147,9 @@ def test_a_score_that_does_not_exist_is_named():
     with pytest.raises(AttributeError, match="'csi'"):
         geoscope.metrics.csi  # noqa: B018
     assert geoscope.metrics.Verification().overall("mae") != 0
+
+
+def test_scores_need_no_torch():
+    code = "import sys, geoscope.metrics.verification, geoscope.metrics.points, geoscope.metrics.sevir; "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -246,6 +246,8 @@ def test_every_family_finds_its_place_in_the_table():
     )
     assert scores.fss.dims == ("lead_time", "scale", "threshold")
     assert scores.fss_pooled.dims == ("scale", "threshold")
+    share = (truth[1:4] >= 5).mean(("y", "x"))
+    np.testing.assert_allclose(scores.fss_useful.sel(threshold=5), 0.5 + share / 2)
     assert scores.pool_csi.dims == ("lead_time", "pool", "threshold")
     assert scores.tolerant_csi.dims == ("lead_time", "tolerance", "threshold")
     assert scores.spectrum_ratio.dims == ("lead_time", "wavenumber")
