@@ -12,6 +12,7 @@ import numpy as np
 from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig, PublishedMovingMnist
 from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.data.sevir_windows import SevirWindows
+from geoscope.data.vil_sequences import VilSequences
 from geoscope.errors import ConfigError, DataError
 from geoscope.models.networks.weights import Encoding
 from geoscope.training import splits
@@ -83,6 +84,49 @@ class SevirTable:
             split,
             *((3.0, 10.0) if self.low_resolution else (1.0, 5.0)),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VilSequencesTable:
+    """[data] kind = "vil-sequences": `.npz` files of SEVIR codes (see `geoscope.data.vil_sequences`).
+
+    begins: take the files of the folder whose names begin so. validate_on: beginnings of the names kept for validation;
+    pieces of one storm belong on one side.
+    """
+
+    kind: Literal["vil-sequences"]
+    folder: str
+    validate_on: tuple[str, ...]
+    begins: str = ""
+    in_frames: int = 7
+    out_frames: int = 6
+    stride: int = 1
+    interval_minutes: float | None = None
+
+    def open(self, beside: Path, seed: int) -> FrameData:
+        """Windows of the files on either side."""
+        folder = beside / self.folder
+        paths = sorted(folder.glob("*.npz"))
+        if not paths:
+            raise DataError(f"[data] folder {folder}: expected .npz files of VIL sequences, found none there")
+        paths = [path for path in paths if path.name.startswith(self.begins)]
+        kept = [path for path in paths if path.name.startswith(self.validate_on or ("\0",))]
+        train, validation = (
+            VilSequences(
+                side,
+                in_frames=self.in_frames,
+                out_frames=self.out_frames,
+                stride=stride,
+                interval_minutes=self.interval_minutes,
+                split=split,
+            )
+            for side, stride, split in (
+                ([path for path in paths if path not in kept], self.stride, "train"),
+                (kept, self.out_frames, "validation"),
+            )
+        )
+        split = f"files left out to validate: {', '.join(path.stem for path in kept)}"
+        return FrameData(train, validation, "vil", train.source, split, minutes=self.interval_minutes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +278,7 @@ class First:
 
 TABLES: dict[str, type[Any]] = {
     "sevir": SevirTable,
+    "vil-sequences": VilSequencesTable,
     "moving-mnist": MovingMnistTable,
     "nbody-mnist": NBodyMnistTable,
     "events": EventsTable,

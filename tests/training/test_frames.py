@@ -212,6 +212,39 @@ def test_sevir_to_the_end(tmp_path, monkeypatch):
     assert json.loads((out / "run.json").read_text())["monitor"] == "csi_m"
 
 
+def test_sequences_of_vil_codes_are_split_by_their_names(tmp_path):
+    for name in ("a_1", "a_2", "b_1"):
+        codes = np.full((9, 16, 16), 51, dtype=np.uint8)
+        np.savez(tmp_path / f"{name}.npz", vil=codes, meta=json.dumps({"dt_minutes": 5, "pixel_km": 3}))
+    table = {"kind": "vil-sequences", "folder": ".", "validate_on": ["b"], "in_frames": 3, "out_frames": 2}
+    data = frame_data.open_table(frame_data.read_table(table, "run.toml"), tmp_path, 0)
+    assert (len(data.train), len(data.validation), data.encoding) == (2 * 5, 3, "vil")
+    np.testing.assert_allclose(data.train[0]["target"], 0.2)
+    with pytest.raises(DataError, match="the split 'validation' is empty"):
+        frame_data.open_table(frame_data.read_table({**table, "validate_on": ["c"]}, "run.toml"), tmp_path, 0)
+    with pytest.raises(DataError, match=r"expected \.npz files of VIL sequences, found none"):
+        frame_data.open_table(frame_data.read_table({**table, "folder": "no"}, "run.toml"), tmp_path, 0)
+
+
+def test_folders_of_storms_are_split_by_storms_and_train_to_the_end(tmp_path):
+    (tmp_path / "events").mkdir()
+    for number in range(3):
+        rain = np.random.default_rng(number).integers(0, 3000, (9, 16, 16)).astype(np.uint16)
+        meta = json.dumps({"dt_minutes": 10, "pixel_km": 2})
+        np.savez(tmp_path / "events" / f"storm_{number}.npz", rain=rain, meta=meta)
+    out = train(
+        tmp_path,
+        '[model]\nname = "unet"\n[data]\nkind = "events"\nfolder = "events"\nin_frames = 2\nout_frames = 2\nsize = 16\n'
+        "stride = 4\n[data.augmentation]\nturns = true\n",
+    )
+    _, header = read_network(out / "model.safetensors")
+    assert (header.encoding, header.pixel_km, header.interval_minutes) == ("log rain", 2.0, 10.0)
+    facts = json.loads((out / "run.json").read_text())["facts"]
+    names = {f"storm_{number}" for number in range(3)}
+    assert [name for name in names if name in facts["split"] and name in facts["data"][0]] == []
+    assert all(name in facts["split"] or name in facts["data"][0] for name in names)
+
+
 MINIMAL = '[model]\nname = "unet"\n[data]\nkind = "moving-mnist"\n'
 
 
@@ -219,7 +252,7 @@ MINIMAL = '[model]\nname = "unet"\n[data]\nkind = "moving-mnist"\n'
     ("text", "error", "message"),
     [
         (MINIMAL.replace("unet", "unett"), ConfigError, r"\[model\] name 'unett' is not known; did you mean 'unet'"),
-        (MINIMAL.replace("kind =", "knd ="), ConfigError, r"\[data\] needs kind, one of sevir, moving-mnist"),
+        (MINIMAL.replace("kind =", "knd ="), ConfigError, r"\[data\] needs kind, one of sevir, vil-sequences"),
         (MINIMAL.replace("moving-mnist", "moving"), ConfigError, "kind 'moving' is not known; did you mean 'moving-"),
         (MINIMAL + "cuont = 3", ConfigError, r"run.toml: \[data\]: unknown key 'cuont'; did you mean 'count'"),
         (MINIMAL + "count = 1.5", ConfigError, r"\[data\]: count: expected a whole number, got float 1.5"),
