@@ -115,9 +115,16 @@ class ModelChoice:
 
 
 def nowcast_models() -> list[ModelChoice]:
-    """All nowcast models of the zoo, learned ones first, then baselines in the order of their effort."""
+    """All nowcast models of the zoo: learned ones first, then baselines, what ships before pysteps."""
     cards = [card for card in gs.list_models(task="nowcast") if card.kind != "published"]
-    cards.sort(key=lambda card: (card.kind == "baseline", card.name.startswith("pysteps-"), card.name))
+    cards.sort(
+        key=lambda card: (
+            card.kind == "baseline",
+            card.name.startswith("pysteps-"),
+            card.name != "extrapolation",
+            card.name,
+        )
+    )
     return [ModelChoice(card.name, card.title, _obstacle(card)) for card in cards]
 
 

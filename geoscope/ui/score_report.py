@@ -14,7 +14,7 @@ from PIL import Image
 
 import geoscope
 from geoscope.inference.jobs import Report
-from geoscope.ui.nowcast_frames import outcomes
+from geoscope.ui.nowcast_frames import outcomes, region_mask
 from geoscope.ui.nowcast_runs import Run, title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
 from geoscope.ui.score_lines import chart_lines, chart_looks, legend
@@ -26,7 +26,7 @@ from geoscope.viz.colours import OUTCOME, scale_for
 from geoscope.viz.figure import Figure, Panel, time_text
 from geoscope.viz.line_svg import STROKES, line_chart_svg
 
-MOST_MAPS = 4  # forecasts with a map; the others have their scores
+MOST_MAPS = 3  # forecasts with a map; the others have their scores
 _CSS = """
 body { font: 14px/20px system-ui, sans-serif; color: #20262c; max-width: 1180px; margin: 24px auto; padding: 0 16px; }
 h1 { font-size: 22px; margin: 0; } h2 { font-size: 16px; margin: 22px 0 6px; } img { max-width: 100%; display: block; }
@@ -119,9 +119,7 @@ def _rain_maps(content: ReportContent) -> Image.Image:
     step, observed, valid, lead = _at_last_lead(content)
     runs = _mapped(content)
     scale = scale_for(content.field.rain)
-    figure = Figure(
-        content.field.rain, scale, panels=1 + len(runs), columns=min(1 + len(runs), 3), width=1500
-    )
+    figure = Figure(content.field.rain, scale, panels=1 + len(runs), columns=1 + len(runs), width=1500)
     panels = [Panel(observed, "Observed")]
     panels += [Panel(run.forecast.values[step], title_of(name)) for name, run in runs.items()]
     return figure.draw(panels, scale.quantity, _issued(content), valid, lead)
@@ -130,9 +128,14 @@ def _rain_maps(content: ReportContent) -> Image.Image:
 def _outcome_maps(content: ReportContent) -> Image.Image:
     step, observed, valid, lead = _at_last_lead(content)
     runs = _mapped(content)
-    figure = Figure(content.field.rain, OUTCOME, panels=len(runs), columns=min(len(runs), 3), width=1500)
+    mask = region_mask(content.field, content.board.question.area)
+    region = True if mask is None else mask
+    figure = Figure(content.field.rain, OUTCOME, panels=len(runs), columns=len(runs), width=1500)
     panels = [
-        Panel(outcomes(run.forecast.values[step], observed, content.threshold), title_of(name))
+        Panel(
+            np.where(region, outcomes(run.forecast.values[step], observed, content.threshold), np.nan),
+            title_of(name),
+        )
         for name, run in runs.items()
     ]
     title = f"Where it fails: events ≥ {content.threshold:g} {content.board.units}".replace("≥", "from")

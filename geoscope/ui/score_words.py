@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+from geoscope.ui.nowcast_frames import say_place
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
 from geoscope.ui.scoring import ScoreBoard
@@ -25,9 +26,17 @@ GLOSSARY = " ".join(
 
 def say_scored(field: OpenField, board: ScoreBoard) -> str:
     """Issue time and region of a board, in one sentence."""
-    where = "the whole field" if board.is_whole else "the area drawn on the maps"
+    where = (
+        "the whole field" if board.is_whole else f"the area drawn on the maps ({_say_bounds(field, board)})"
+    )
     issue = say_time(field.time_at(board.issue_index))
     return f"Issued {issue}; scored over {where}, {board.pixels:,} pixels."
+
+
+def _say_bounds(field: OpenField, board: ScoreBoard) -> str:
+    """The south-western and the north-eastern corner of the rectangle around a board's area."""
+    xs, ys = zip(*(board.question.area or ((0.0, 0.0),)), strict=True)
+    return f"{say_place(field, min(xs), min(ys))} to {say_place(field, max(xs), max(ys))}"
 
 
 def say_counted(board: ScoreBoard, leads: int) -> str:

@@ -110,8 +110,16 @@ def _grid(x: _Axis, y: _Axis, width: int, height: int) -> str:
     return "".join(parts)
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _number(value: float) -> str:
-    return f"{0.0 if abs(value) < 1e-12 else value:.4g}"
+    text = f"{0.0 if abs(value) < 1e-12 else value:.4g}"
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text
+    power = f"10{str(int(exponent)).translate(_RAISED)}"
+    return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
 def _runs(points: np.ndarray) -> list[np.ndarray]:

@@ -14,10 +14,12 @@ from geoscope.viz.colours import (
     DRY,
     FIRST,
     NO_DATA,
+    OUTCOME,
     OUTSIDE,
     RAIN,
     RAIN_DIFFERENCE,
     RAIN_PERCEPTUAL,
+    probability_scale,
     scale_for,
 )
 
@@ -211,3 +213,35 @@ def test_scales_that_cannot_work_are_refused_by_name():
         colours.ColourScale("x", "stepped", "x", "", (1.0, 0.5))
     with pytest.raises(ConfigError, match="mirror"):
         colours.ColourScale("x", "diverging", "x", "", (-1.0, 2.0))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_chance_grows_in_one_direction_and_looks_like_no_amount(theme):
+    scale = probability_scale(5.0)
+    assert scale.title == "Probability of ≥ 5 mm/h (%)"
+    np.testing.assert_array_equal(
+        scale.classify(np.array([0.0, 4.9, 5.0, 100.0])), [DRY, DRY, FIRST, FIRST + 10]
+    )
+    colours = scale.palette(theme)[FIRST:, :3].astype(int)
+    steps = np.diff(colours.sum(axis=1))
+    assert (steps < 0).all() if theme == "light" else (steps > 0).all()
+    rain = RAIN.palette(theme)[FIRST:, :3].astype(int)
+    nearest = np.abs(colours[:, None] - rain[None]).sum(-1).min(axis=1)
+    assert (nearest > 30).mean() > 0.6
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_outcomes_have_a_class_and_a_colour_each(theme):
+    codes = np.array([0.0, 1.0, 2.0, 3.0, np.nan])
+    np.testing.assert_array_equal(OUTCOME.classify(codes), [DRY, FIRST, FIRST + 1, FIRST + 2, NO_DATA])
+    assert OUTCOME.labels() == ["hit", "miss", "false alarm"]
+    hit, miss, alarm = OUTCOME.palette(theme)[FIRST:, :3].astype(int)
+    assert miss[0] > alarm[0] + 90  # red and blue: also with red-green blindness
+    assert alarm[2] > miss[2] + 90
+    assert np.ptp(hit) < min(np.ptp(miss), np.ptp(alarm))  # what is right recedes
+
+
+@pytest.mark.parametrize("kind", ["probability", "outcome"])
+def test_a_field_has_no_scale_of_chances_by_itself(kind):
+    with pytest.raises(ConfigError, match="stepped, perceptual or diverging"):
+        scale_for(xr.DataArray(np.zeros((2, 2))), kind)
