@@ -43,7 +43,9 @@ def open_task(config_path: Path) -> tuple[Any, Any]:
     where = config_path.name
     model = tables.get("model", {"name": NOWCASTER})
     if not isinstance(model, dict) or "name" not in model:
-        raise ConfigError(f"{where}: [model] must be a table with a name, such as {NOWCASTER!r} or 'earthformer'")
+        raise ConfigError(
+            f"{where}: [model] must be a table with a name, such as {NOWCASTER!r} or 'earthformer'"
+        )
     name = model["name"]
     if name == NOWCASTER:
         from geoscope.training import nowcast

@@ -164,7 +164,9 @@ def card(name: str) -> ModelCard:
     if is_path(name):
         path = Path(name).expanduser().resolve()
         if not path.is_file():
-            raise ConfigError(f"no model is called {name!r} and no card is at that path; give one that geoscope export wrote")
+            raise ConfigError(
+                f"no model is called {name!r} and no card is at that path; give one that geoscope export wrote"
+            )
         own = _read(path)
         object.__setattr__(own, "own_folder", path.parent)
         return own

@@ -236,6 +236,24 @@ def test_ctrl_c_finishes_the_step_saves_and_goes_on_to_the_same_bits(tmp_path):
     torch.testing.assert_close(again, whole, rtol=0, atol=0)
 
 
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    class Impatient(TinyTask):
+        def loss(self, network, batch):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Impatient(quick()), quick(), tmp_path, silent)
+    assert signal.getsignal(signal.SIGINT) is before
+
+    class Leaving(TinyTask):
+        def loss(self, network, batch):
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit, match="143"):
+        fit(Leaving(quick()), quick(), tmp_path, silent)
+
+
 def test_the_average_by_hand():
     average, network = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
     with torch.no_grad():

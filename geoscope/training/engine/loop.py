@@ -176,6 +176,11 @@ class Training(pl.LightningModule):
             parameters=sum(p.numel() for p in self.network.parameters()),
         )
 
+    def on_train_end(self) -> None:
+        """Close the board."""
+        if self.board is not None:
+            self.board.close()
+
     def batch_number(self, batch_idx: int) -> int:
         """The number of the micro-batch at hand, from what is done and its place within the update."""
         settings, trainer = self.settings, self.trainer

@@ -131,7 +131,12 @@ def _train(
     except (ValueError, RuntimeError) as error:  # Lightning's own check of devices, strategy and precision
         raise ConfigError(f"this machine cannot train so: {str(error).splitlines()[0][:200]}") from None
     with _stopping_politely(training):
-        trainer.fit(training)
+        try:
+            trainer.fit(training)
+        except SystemExit as stop:  # Lightning's answer to a second Ctrl-C
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
     return bool(trainer.is_global_zero)
 
 
@@ -163,9 +168,7 @@ def _stopping_politely(training: Any) -> Iterator[None]:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's advice to itself: what concerns the user, the engine says."""
-    loggers = [
-        logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")
-    ]
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
