@@ -80,9 +80,8 @@ def verify(
     """Score FORECAST against what was OBSERVED at the same times: CSI by threshold and lead, MAE, bias.
 
     Frames are matched by valid time; pixels without data in either are left out. Several issue times (an archive, or
-    several files) are added up, and give a 95 % interval. An ensemble or probabilities add their own scores.
-
-    Example: geoscope verify forecast.nc florence-2018 --thresholds 1,5 --scales 1,4,16 --csv scores.csv
+    several files) are added up, and give a 95 % interval, which is too narrow where they share a storm. An ensemble or
+    probabilities add their own scores.
     """
     levels = parse_thresholds(thresholds)
     sizes = {

@@ -107,7 +107,8 @@ def with_intervals(
 ) -> xr.Dataset:
     """Scores with NAME_low and NAME_high beside csi_mean, mae (attributes) and csi_pooled (variables).
 
-    The intervals are over the issue times or events in ``each``; one alone leaves the scores as they are.
+    The intervals are over the issue times or events in ``each``; one alone leaves the scores as they are. Issue times
+    of one storm are not independent: their interval says how the scores vary within it, and is too narrow for others.
 
     Raises:
         ConfigError: as `bootstrap.intervals`.
