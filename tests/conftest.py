@@ -18,8 +18,9 @@ from tests.network import refuse_outside_connections
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Two workers of pytest-xdist share two cores. Set here, before any test imports torch or numpy.
-_THREADS = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+# Two workers of pytest-xdist share two cores. Set here, before any test imports torch or numpy; all libraries take the
+# same count, for torch goes by the largest of them.
+_THREADS = os.environ.get("OMP_NUM_THREADS") or ("1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, _THREADS)
 
