@@ -62,6 +62,7 @@ MOIST = (  # the same without ties
 @pytest.mark.parametrize("k", range(3))
 def test_events_agree(k):
     counts = contingency.count_events(FORECAST, OBSERVED, LEVELS)
+    # det_cat_fct takes events above, not at, the threshold: the same here, where no value lies on one
     names = {
         "CSI": contingency.critical_success_index,
         "POD": contingency.probability_of_detection,
