@@ -2,7 +2,7 @@
 
     python docs/make_screenshot.py [--out docs/screenshot.png] [--dark] [--chromium PATH]
 
-Needs the extras apps and dev, and Chromium. The page is opened at 1280x800; nothing leaves this machine.
+Needs the extras apps and dev, and Chromium. The page is opened at 1440x1000; nothing leaves this machine.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 1000.0  # Playwright counts milliseconds
-VIEW = "issue=10&frame=12&truth=1&lead=3&tab=verification"  # two hours after the issue time, with the truth beside
+VIEW = "issue=10&frame=12&truth=1&lead=3&b=extrapolation&tab=verification"  # two hours on, the truth beside
 
 
 def serve() -> tuple[subprocess.Popen[str], str]:
@@ -32,10 +32,10 @@ def serve() -> tuple[subprocess.Popen[str], str]:
 
 def wait_for_the_forecast(page: Page) -> None:
     """Until the forecast that the address asks for stands on the maps and nothing turns or fades any more."""
-    page.get_by_role("status").filter(has_text="issued").first.wait_for(timeout=120 * SECONDS)
-    page.wait_for_load_state("networkidle", timeout=60 * SECONDS)
+    page.get_by_role("status").filter(has_text="issued").first.wait_for(timeout=400 * SECONDS)
+    page.wait_for_load_state("networkidle", timeout=200 * SECONDS)
     for veil in page.locator(".MuiBackdrop-root").all():
-        veil.wait_for(state="hidden", timeout=60 * SECONDS)
+        veil.wait_for(state="hidden", timeout=200 * SECONDS)
     page.wait_for_timeout(2 * SECONDS)
 
 
@@ -55,9 +55,9 @@ def main() -> None:
                 executable_path=options.chromium, args=["--no-sandbox", "--disable-gpu"]
             )
             page = browser.new_page(
-                viewport={"width": 1280, "height": 800}, color_scheme="dark" if options.dark else "light"
+                viewport={"width": 1440, "height": 1000}, color_scheme="dark" if options.dark else "light"
             )
-            page.goto(f"{address}?{VIEW}")
+            page.goto(f"{address}?{VIEW}", timeout=400 * SECONDS)
             wait_for_the_forecast(page)
             page.screenshot(path=options.out)
             browser.close()

@@ -162,6 +162,7 @@ def make_run(field: OpenField, request: Request, progress: Report) -> Run:
         "device": request.device,
         "progress": progress,
     }
+    progress("loading the model", 0.0)
     runner = gs.load_model(request.model, request.device)
     if not (hasattr(runner, "forecast_probabilities") or hasattr(runner, "forecast_ensemble")):
         return Run(request, gs.nowcast(field.rain, **options))

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-PATIENCE = 120_000  # milliseconds; the machine may be busy, and no test is timed
+PATIENCE = 240_000  # milliseconds; the machine may be busy, and no test is timed
 LOCAL = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:")
 
 
