@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from geoscope.training.video_benchmark import VideoRow
 
 DEFAULT_MODELS = ("earthformer-nowcast", "extrapolation", "persistence")
+WIDE = 140  # columns
 VIDEO_TASKS = ("moving-mnist", "nbody-mnist")
 VIDEO_ONLY, RADAR_ONLY = ("steps", "data"), ("minutes", "every", "history", "members")
 
@@ -83,9 +85,9 @@ def benchmark(
 ) -> None:
     """Hold models against each other on the same frames, pixels and leads of EVENT..., and print the table.
 
-    Scores are pooled over issue times and leads; brackets are 95 % intervals from drawing events, or issue times of a
-    single event. A star marks what beats its fair baseline by more than luck. With moving-mnist or nbody-mnist in place
-    of events, networks are trained and compared on moving digits.
+    Scores are pooled over issue times and leads; 95 % intervals come from drawing events, or the issue times of a
+    single event. "gain" is CSI mean against the fair baseline at hand, with a star where that is more than luck. With
+    moving-mnist or nbody-mnist in place of events, networks are trained and compared on moving digits.
     """
     for option, path, suffix in (("--json", json_file, ".json"), ("--csv", csv_file, ".csv")):
         if path is not None:
@@ -135,7 +137,7 @@ def _compare_nowcasts(
         sources = [source for word in events for source in find_events(word)]
         outcome = run(sources, names, settings, device, progress)
     table = benchmark_table.rows(outcome)
-    console = Console()
+    console = _console()
     titles = list(dict.fromkeys(row.event for row in table))
     if len(titles) > 1:
         console.print(_by_event([row for row in table if row.event in titles[:-2]]))
@@ -143,18 +145,22 @@ def _compare_nowcasts(
     for title in titles:
         console.print(_table(title, [row for row in table if row.event == title]))
     for line in benchmark_table.advice(outcome):
-        typer.echo(line)
+        typer.echo(_against(line, [row for row in table if row.event == titles[-1]]))
     for note in outcome.notes:
         typer.echo(f"note: {note}")
     return benchmark_table.as_plain(outcome), benchmark_table.as_csv(table)
 
 
+def _console() -> Console:
+    """The terminal; a file or a pipe is taken to be wide enough for the table, so that nothing is cut off there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, WIDE))
+
+
 def _by_event(rows: "list[Row]") -> Table:
     """The CSI mean of every model on every event."""
     models = list(dict.fromkeys(row.model for row in rows))
-    table = Table(
-        title="CSI mean by event", caption="a line each event; the JSON and CSV files hold the rest"
-    )
+    table = Table(title="CSI mean by event", caption="--json and --csv write all scores of each event")
     table.add_column("event", overflow="fold")
     for heading in ("issue times", "leads", *models):
         table.add_column(heading, justify="right")
@@ -170,43 +176,35 @@ def _table(title: str, rows: "list[Row]") -> Table:
     first = rows[0]
     cases = f"{first.cases} issue time{'' if first.cases == 1 else 's'}"
     caption = f"{cases}, {first.leads} leads to {first.lead_minutes:g} min; MAE and bias in mm/h"
-    table = Table(title=title, caption=caption)
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     scale = list(first.fss)[-1]
     has_members = any(not math.isnan(row.crps) for row in rows)
-    headings = [
-        "CSI mean",
-        *(f"CSI {level}" for level in first.csi),
-        f"FSS {scale} px",
-        "MAE",
-        "bias",
-        "rain ratio",
-    ]
-    headings += [*(["CRPS"] if has_members else []), "s", "MB", "against fair baseline"]
+    headings = ["CSI\nmean", "95 %", "gain", *(f"CSI\n{level}" for level in first.csi), f"FSS\n{scale} px"]
+    headings += ["MAE", "bias", "rain\nratio", *(["CRPS"] if has_members else []), "s", "MB"]
     for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(heading, justify="right")
     for row in rows:
-        cells = [f"{_number(row.csi_mean)} {_bracket(row.csi_low, row.csi_high)}".strip()]
-        cells += [_number(value) for value in (*row.csi.values(), row.fss[scale], row.mae)]
+        between = "-" if math.isnan(row.csi_low) else f"{row.csi_low:.2f}-{row.csi_high:.2f}"
+        gain = _number(row.gain, "+.3f") + ("*" if row.gain_low > 0 else "")
+        cells = [_number(value) for value in (*row.csi.values(), row.fss[scale], row.mae)]
         cells += [_number(row.bias, "+.3f"), _number(row.rain_ratio, ".2f")]
         cells += [*([_number(row.crps)] if has_members else []), f"{row.seconds:.2f}", f"{row.memory_mb:.0f}"]
-        table.add_row(row.model, *cells, _gain(row))
+        table.add_row(row.model, _number(row.csi_mean), between, gain, *cells)
     return table
-
-
-def _gain(row: "Row") -> str:
-    if not row.fair:
-        return "-"
-    star = " *" if row.gain_low > 0 else ""
-    return f"{row.gain:+.3f} {_bracket(row.gain_low, row.gain_high)} {row.fair}".replace("  ", " ") + star
 
 
 def _number(value: float, form: str = ".3f") -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
-def _bracket(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"({low:.3f} to {high:.3f})"
+def _against(line: str, rows: "list[Row]") -> str:
+    """The line of advice on a model, with its gain over the baseline where that is known."""
+    for row in rows:
+        if line.startswith(f"{row.model}: fair baseline") and not math.isnan(row.gain):
+            sure = "" if math.isnan(row.gain_low) else f" ({row.gain_low:+.3f} to {row.gain_high:+.3f})"
+            return f"{line}: CSI mean {row.gain:+.3f}{sure}"
+    return line
 
 
 def _compare_networks(
@@ -222,7 +220,7 @@ def _compare_networks(
     options = {name: value for name, value in chosen.items() if value is not None}
     with progress_bar("benchmark") as progress:
         rows = compare(task, names, seed=seed, progress=progress, **options)  # type: ignore[arg-type]
-    Console().print(_network_table(task, rows))
+    _console().print(_network_table(task, rows))
     plain = {
         "task": task,
         "seed": seed,

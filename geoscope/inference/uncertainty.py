@@ -117,8 +117,9 @@ def run(runner: Any, past: np.ndarray, asked: Asked, progress: Progress, **scene
 
 def is_whole(value: Any, least: int) -> bool:
     """Whether ``value`` is a whole number, ``least`` or more; True and False are none."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number and value >= least and value % 1 == 0
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return float(value) >= least and float(value) % 1 == 0
 
 
 def _refusal(runner: Any, what: str) -> str:
