@@ -13,7 +13,7 @@ from geoscope.errors import ConfigError, DataError
 from geoscope.inference.own_models import answer, load_own, open_weights, self_check_inputs
 from geoscope.zoo import self_check
 from geoscope.zoo.card_text import to_toml
-from geoscope.zoo.cards import ModelCard, card
+from geoscope.zoo.cards import CARDS, ModelCard, card, read_card
 
 RECORD = "run.json"  # written by geoscope.training.engine
 TOLERANCES = {"mm/h": 0.05, "": 1e-3}
@@ -63,7 +63,7 @@ def refresh_entry(target: Path, weights: Path) -> Path:
     Raises:
         ConfigError: the card has no such line; WeightsError: the weights cannot be used.
     """
-    one = card(str(target)) if target.parent.name != "cards" else card(target.stem)
+    one = card(target.stem if target.resolve().parent == CARDS.resolve() else str(target))
     if one.weights is None or not one.weights.file:
         raise ConfigError(f"{target.name} names no file of weights: add [weights] file first")
     home = one.folder / one.weights.file
@@ -80,6 +80,7 @@ def refresh_entry(target: Path, weights: Path) -> Path:
         if not count:
             raise ConfigError(f"{target.name} has no line {key!r} to bring up to date: add one")
     target.write_text(text, encoding="utf-8")
+    read_card.cache_clear()
     if one.self_check is not None:
         inputs = self_check_inputs(model)
         self_check.write(one, inputs, answer(model, inputs)).chmod(0o644)
