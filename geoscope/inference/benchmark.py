@@ -210,7 +210,7 @@ def _forecasts(
 def _count(forecast: xr.DataArray, truth: np.ndarray, settings: Settings) -> Verification:
     counted = Verification(settings.thresholds, scales=settings.scales)
     leads = forecast["lead_time"].values
-    said = np.nan_to_num(forecast.values, copy=False)
+    said = np.nan_to_num(forecast.values)
     if "member" in forecast.dims:
         return counted.update_ensemble(said, truth, leads)
     return counted.update(said, truth, leads)

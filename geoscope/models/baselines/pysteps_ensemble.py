@@ -130,7 +130,7 @@ class PystepsLinda:
             timestep=interval_minutes,
             seed=seed,
         )
-        return np.broadcast_to(made, (members, *made.shape[-3:]))
+        return np.array(np.broadcast_to(made, (members, *made.shape[-3:])))  # a dry forecast is one field
 
     def _run(self, past: np.ndarray, lead_steps: int, progress: Progress, **options: Any) -> np.ndarray:
         pysteps_run.check_frames(self.card.name, past, needs_memory=True)

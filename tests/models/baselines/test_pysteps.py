@@ -132,7 +132,9 @@ def test_members_of_linda_are_asked_for_with_seed_and_scale(monkeypatch):
         return np.ones((options["n_ens_members"], leads, *rain.shape[1:]))
 
     monkeypatch.setattr(nowcasts, "get_method", {"linda": linda}.__getitem__)
-    assert gs.nowcast(showers(), "pysteps-linda", lead_steps=2, members=3, seed=7).shape == (3, 2, 48, 48)
+    forecast = gs.nowcast(showers(), "pysteps-linda", lead_steps=2, members=3, seed=7)
+    assert forecast.shape == (3, 2, 48, 48)
+    assert forecast.values.flags.writeable
     assert asked == {
         "frames": 3, "max_num_features": 15, "n_ens_members": 3, "seed": 7, "kmperpixel": 1.0, "timestep": 5.0,
     }  # fmt: skip
