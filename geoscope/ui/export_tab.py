@@ -95,7 +95,8 @@ class ExportTab:
     def _offer_fields(self) -> None:
         names = list(self.fields()) or [OBSERVED]
         if self._what.options != names:
-            value = self._what.value if self._what.value in names else names[0]
+            was_chosen = self._what.value in names and self._what.options != [OBSERVED]
+            value = self._what.value if was_chosen else names[0]  # the first forecast, once there is one
             self._what.param.update(options=names, value=value)
 
     def _start_over(self) -> None:

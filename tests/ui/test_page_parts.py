@@ -398,3 +398,12 @@ def test_a_link_to_a_model_that_cannot_run_says_so():
     assert page.state.compared == ["persistence"]
     assert "'nobody' cannot run" in page._complaint.alert.object
     page.close()
+
+
+def test_the_export_begins_with_forecast_a(page):
+    assert page.export._what.value == "Observed"
+    run_it(page)
+    assert page.export._what.value == "Persistence"
+    page.export._what.value = "Observed"
+    page.state.shows_truth = True
+    assert page.export._what.value == "Observed"
