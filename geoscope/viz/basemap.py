@@ -173,7 +173,7 @@ def _lines(layer: Layer, extent: Extent, scale: Scale) -> list[np.ndarray]:
 
 def _crossings(here: np.ndarray, there: np.ndarray, axis: int, bound: float) -> np.ndarray:
     """Where the segments from `here` to `there` (n, 2) meet the line coordinate[axis] = bound."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = (bound - here[:, axis]) / (there[:, axis] - here[:, axis])
         points = here + share[:, None] * (there - here)
     points[:, axis] = bound

@@ -360,7 +360,7 @@ def test_an_event_file_of_the_server_opens(rain, tmp_path, monkeypatch):
     np.savez(tmp_path / "storm.npz", rain=hundredths, meta='{"dt_minutes": 5, "pixel_km": 2}')
     desk = NowcastDesk(NowcastState())
     desk.read("path:storm.npz", then_use=True)
-    wait_for(lambda: not desk.is_loading)
+    wait_for(lambda: desk.field is not None or desk.data_problem)
     assert desk.data_problem == ""
     assert desk.field.rain.shape == rain.shape
     assert not desk.field.table.has_place
