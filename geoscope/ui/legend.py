@@ -50,7 +50,8 @@ def _bar(scale: ColourScale, theme: Theme, kind: str) -> str:
     cells = "".join(f'<i style="background:{colour}"></i>' for colour in colours)
     places = _label_places(scale, len(colours))
     labels = "".join(f'<span style="left:{left:.2f}%">{html.escape(text)}</span>' for left, text in places)
-    title = html.escape(scale.title)
+    what = ", forecast − observed" if scale.kind == "diverging" else ""
+    title = html.escape(f"{scale.title}{what}")
     return (
         f'<div class="scale {kind}" role="img" aria-label="colour scale: {title}"><div class="name">{title}</div>'
         f'<div class="bar">{cells}</div><div class="labels">{labels}</div></div>'

@@ -177,7 +177,7 @@ class MapBoard:
             names = {"observed": "observed", "a": "A", "b": "B"}
             for name, frame in self._frames.items():
                 texts.append(f"{names[name]} {self._say_value(frame, pixel)}")
-        credit = f"{field.credit} · {CREDIT}"
+        credit = f"{field.credit} · {CREDIT}" if field.table.has_place else field.credit
         if field.is_simulated:
             credit = f"SIMULATED · {credit}"
         _set(

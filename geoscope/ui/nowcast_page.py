@@ -56,11 +56,12 @@ class NowcastPage:
         self.board = MapBoard(self.state, self.desk)
         self.player = Player(self.state, self.desk)
         data = DataStep(self.state, self.desk, self.receiver)
+        self.model, self.run = ModelStep(self.state, self.desk, choices), RunStep(self.state, self.desk)
         steps = [
             step(1, "Data", *data.content),
             step(2, "Time", *TimeStep(self.state, self.desk).content),
-            step(3, "Model", *ModelStep(self.state, self.desk, choices).content),
-            step(4, "Run", *RunStep(self.state, self.desk).content),
+            step(3, "Model", *self.model.content),
+            step(4, "Run", *self.run.content),
         ]
         self.point = PointTab(self.state, self.desk)
         self.export = ExportTab(self.state, self.desk, self.point, notify, theme=lambda: self.board.theme)

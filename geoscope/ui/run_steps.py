@@ -77,7 +77,12 @@ class ModelStep:
         if field is not None:
             steps = sorted({*range(1, MOST_LEADS + 1), self.state.lead_steps})
             options = {f"{say_duration(n * field.step)} ({n} frames)": n for n in steps}
+            is_relabelled = options != self._lead.options
             self._lead.param.update(options=options, value=self.state.lead_steps)
+            if (
+                is_relabelled
+            ):  # a list shows the text it was sent with its value; the same value is not sent again
+                self._lead.param.trigger("value")
 
     def _chosen(self, event: Any) -> None:
         if event.new:
@@ -128,7 +133,8 @@ class RunStep:
             self._problem.view,
         ]
         desk.param.watch(
-            lambda *events: self.refresh(), ["field", "run", "run_b", "is_running", "progress", "run_problem"]
+            lambda *events: self.refresh(),
+            ["field", "run", "run_b", "is_running", "progress", "run_problem", "problems"],
         )
         state.param.watch(
             lambda *events: self.refresh(), ["issue_index", "model", "model_b", "lead_steps", "device"]
@@ -163,6 +169,8 @@ class RunStep:
             if progress and progress.remaining_seconds is not None:
                 text += f" · {_say_seconds(progress.remaining_seconds)} left"
             return text
+        if desk.run is None and desk.state.model in desk.problems:
+            return "Forecast A could not be made; why stands below."
         if desk.run is None:
             return "No forecast yet: press Run forecast."
         issue = say_time(desk.field.time_at(desk.run.request.issue_index))

@@ -23,7 +23,7 @@ CSS = """
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
 caption { text-align: left; font-weight: 500; padding: 6px 0 2px; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th { font-weight: 500; } th:first-child, td:first-child { text-align: left; padding-left: 2px; }
+th { font-weight: 500; white-space: normal; } th:first-child, td:first-child { text-align: left; padding-left: 2px; }
 th[colspan] { text-align: center; } th.first, td.first { border-left: 1px solid #8884; }
 .best { font-weight: 700; } .later { opacity: .35; }
 i.key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 6px; }

@@ -36,6 +36,7 @@ export function render({model, el}) {
       tick.textContent = text
       tick.style.left = bar(index + 0.5, count())
       if (index == 0) tick.className = "first"
+      else if (index == count() - 1) tick.className = "last"
       return [tick]
     }))
     drawPlaces()

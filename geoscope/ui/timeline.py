@@ -30,6 +30,7 @@ _CSS = """
 .ticks { position: absolute; left: 0; right: 0; top: 47px; height: 14px; }
 .ticks span { position: absolute; transform: translateX(-50%); white-space: nowrap; opacity: .8; }
 .ticks .first { transform: none; left: 0 !important; }
+.ticks .last { transform: none; left: auto !important; right: 0; }
 .tip { position: absolute; bottom: 66px; padding: 2px 6px; border-radius: 3px; pointer-events: none; opacity: 0;
   white-space: nowrap; background: var(--panel-on-background-color); color: var(--panel-background-color); z-index: 5; }
 .tip[data-side=middle] { transform: translateX(-50%); }

@@ -256,6 +256,24 @@ def test_a_field_without_a_place_has_a_map_without_coasts(page, rain):
     page.player.go_to(0)
     assert picture(page) is not None
     assert ", no place" in summary_html(field)
+    assert "Natural Earth" not in page.board._readout.object
+
+
+def test_the_lead_is_said_in_the_steps_of_the_field(page, rain):
+    shown = next(part for part in page.model.content if part.label == "Lead")
+    model = next(
+        one for one in shown.get_root().references() if hasattr(getattr(one, "data", None), "options")
+    )
+    assert model.data.value == "30 min (3 frames)"
+    hourly = rain.assign_coords(time=rain["time"].values[0] + np.arange(8) * np.timedelta64(1, "h"))
+    page.desk.use(OpenField.of("upload:hourly.nc", "hourly", hourly))
+    assert model.data.value == "3 h (3 frames)"
+
+
+def test_a_forecast_a_that_failed_is_not_one_that_was_never_asked_for(page):
+    assert page.run.message == "No forecast yet: press Run forecast."
+    page.desk.problems = {"persistence": "the grid is too small"}
+    assert page.run.message == "Forecast A could not be made; why stands below."
 
 
 def test_texts_of_files_are_escaped(page):
@@ -269,7 +287,7 @@ def test_texts_of_files_are_escaped(page):
 def test_the_legend_names_unit_and_special_classes(scale, theme):
     text = legend_html([scale, RAIN_DIFFERENCE, OUTCOME, probability_scale(5.0)], theme, "#ffffff")
     words = ["Rain rate (mm/h)", "dry (below 0.1)", "no data", "outside", "±0.5"]
-    for word in (*words, "false alarm", "Probability of ≥ 5 mm/h (%)"):
+    for word in (*words, "forecast − observed", "false alarm", "Probability of ≥ 5 mm/h (%)"):
         assert word in text
     places = [float(place) for place in re.findall(r"left:([\d.]+)%", text)]
     assert all(0 < place < 100 for place in places)
