@@ -42,6 +42,7 @@ from geoscope.ui.painting import Painter, painted
 from geoscope.ui.pictures import browser_palette
 from geoscope.viz.colours import ColourScale, Theme
 
+SCALE_BAR = "#78828c"  # Bokeh draws a bar in its first colour for ever, so in one that both themes show
 MARGIN = 0.03  # of the field's extent, left free around it
 MILLISECONDS_BETWEEN_CURSORS = 60
 MARK = "#d81b60"  # point and area: a colour that no scale uses at that lightness
@@ -219,9 +220,7 @@ class LinkedMaps(Painter):
         for glyph in self._texts:
             glyph.text_color = inks["text"]
         for bar in self._bars:
-            bar.update(
-                label_text_color=inks["text"], bar_line_color=inks["text"], background_fill_color=inks["land"]
-            )
+            bar.update(label_text_color=inks["text"], background_fill_color=inks["land"])
         for span in self._crosshair:
             span.line_color = inks["text"]
 
@@ -315,6 +314,7 @@ class LinkedMaps(Painter):
             border_line_color=None,
             label_text_font_size="10px",
             bar_line_width=2,
+            bar_line_color=SCALE_BAR,
             padding=4,
             margin=6,
             length_sizing="adaptive",

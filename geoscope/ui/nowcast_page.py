@@ -29,7 +29,8 @@ TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model c
 _CARD_CSS = """
 :host { font: 13px/19px Roboto, sans-serif; max-width: 960px; }
 h1 { font-size: 18px; } h2 { font-size: 15px; margin: 14px 0 4px; } p, ul { margin: 4px 0; }
-table { border-collapse: collapse; } th, td { border: 0 !important; border-bottom: 1px solid #8884 !important;
+table { border-collapse: collapse; border: 0 !important; }
+th, td { border: 0 !important; border-bottom: 1px solid #8884 !important;
   padding: 3px 12px 3px 0 !important; text-align: left; font-size: 13px; }
 code { color: inherit !important; background: none !important; font-size: 12px; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; }

@@ -10,6 +10,7 @@ import xarray as xr
 
 from geoscope.ui.data_step import DropZone, summary_html
 from geoscope.ui.legend import legend_html
+from geoscope.ui.linked_maps import SCALE_BAR
 from geoscope.ui.map_layers import map_layers
 from geoscope.ui.nowcast_page import NowcastPage
 from geoscope.ui.nowcast_runs import Run
@@ -242,6 +243,7 @@ def test_themes_change_palettes_and_not_pictures(page):
     before = picture(page)
     palette = list(page.board.maps._mappers["observed"].palette)
     page.board.set_theme("dark")
+    assert {bar.bar_line_color for bar in page.board.maps._bars} == {SCALE_BAR}
     assert picture(page) is before
     assert page.board.maps._mappers["observed"].palette != palette
 
