@@ -2,69 +2,88 @@
 
     python benchmarks/ship_nowcaster.py RUN/model.safetensors --scores held_out.json florence.json
 
-Copies the weights to geoscope/zoo/weights, stores a self-check on a simulated storm, and rewrites in the card
-geoscope/zoo/cards/earthformer-nowcast.toml the sha256, the size, the number of parameters and, between the markers, the
-scores that benchmarks/nowcast_skill.py wrote. Everything else on the card is written by hand.
+Gives the card geoscope/zoo/cards/earthformer-nowcast.toml the weights, their sha256, size, number of parameters and
+self-check and, between the markers, the scores that `geoscope benchmark EVENTS --models persistence extrapolation
+pysteps-sprog earthformer-nowcast --json FILE` wrote, a table named after each file. Everything else on the card is
+written by hand.
 """
 
 import argparse
-import hashlib
 import json
-import re
-import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from geoscope.data.storms import StormConfig, simulate_storms
-from geoscope.models.nowcaster.checkpoints import read_nowcaster, self_check_answer
-from geoscope.models.nowcaster.forecast import EarthformerNowcaster
-from geoscope.zoo.cards import CARDS, WEIGHTS, card, read_card
-from geoscope.zoo.self_check import write
+from geoscope.inference.export import refresh_entry
+from geoscope.zoo.cards import CARDS
 
 NAME = "earthformer-nowcast"
 BEGIN, END = "# scores: begin", "# scores: end"
-SHORT = {"persistence": "persistence", "extrapolation": "extrapolation", NAME: "model"}
-COLUMNS = {"csi_mean": "CSI mean", "csi_10": "CSI 10", "mae": "MAE"}
+SHORT = {
+    "persistence": "persistence",
+    "extrapolation": "extrapolation",
+    "pysteps-sprog": "S-PROG",
+    NAME: "model",
+}
+LEFT_OUT = "all events, pooled"  # wet and long events would count more; the card shows each and their mean
 
 
-def self_check_case() -> dict[str, np.ndarray]:
-    """Five frames of a simulated storm, 64 x 64, ten minutes apart."""
-    rain = simulate_storms(StormConfig(frames=9, height=64, width=64)).values[::2]
-    return {
-        "past": np.ascontiguousarray(rain, dtype=np.float32),
-        "interval_minutes": np.array([10.0]),
-        "pixel_km": np.array([1.0]),
-        "lead_steps": np.array([3]),
-    }
-
-
-def score_rows(paths: list[Path]) -> str:
-    """The [[scores]] tables of the card: one row an event, the models side by side; a mean under several events."""
+def score_rows(path: Path) -> str:
+    """The [[scores]] tables of one file: a row for each event, the models side by side."""
+    by_event: dict[str, dict[str, Any]] = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        if row["event"] != LEFT_OUT:
+            by_event.setdefault(row["event"], {})[row["model"]] = row
     blocks = []
-    for path in paths:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        rows = {event: score_row(models) for event, models in table.items()}
-        if len(rows) > 1:
-            keys = list(next(iter(rows.values())))
-            rows["mean of the events"] = {
-                key: float(np.mean([row[key] for row in rows.values()])) for key in keys[1:]
-            }
-        for event, row in rows.items():
-            cells = "\n".join(
-                f'"{key}" = {value:.3f}' if isinstance(value, float) else f'"{key}" = {value}'
-                for key, value in row.items()
-            )
-            blocks.append(f'[[scores]]\ntable = "{path.stem}"\nevent = "{event}"\n{cells}\n')
+    for event, models in by_event.items():
+        cells: dict[str, Any] = {"issues": models[NAME]["cases"]}
+        cells |= {
+            f"CSI mean {short}": models[name]["csi_mean"] for name, short in SHORT.items() if name in models
+        }
+        for threshold in ("5", "10"):
+            for name in ("extrapolation", NAME):
+                cells[f"CSI {threshold} {SHORT[name]}"] = models[name]["csi"][threshold]
+        fair = "pysteps-sprog" if "pysteps-sprog" in models else "extrapolation"
+        cells |= {f"MAE {SHORT[name]}": models[name]["mae"] for name in (fair, NAME)}
+        cells["rain ratio model"] = models[NAME]["rain_ratio"]
+        lines = "\n".join(
+            f'"{key}" = {value:.3f}' if isinstance(value, float) else f'"{key}" = {value}'
+            for key, value in cells.items()
+            if value is not None
+        )
+        blocks.append(f'[[scores]]\ntable = "{path.stem}"\nevent = "{event}"\n{lines}\n')
     return "\n".join(blocks)
 
 
-def score_row(models: dict[str, dict[str, float]]) -> dict[str, float]:
-    """One event's figures, every score beside the same score of the baselines."""
-    row: dict[str, float] = {"issues": int(models[NAME]["issues"])}
-    for key, label in COLUMNS.items():
-        row |= {f"{label} {short}": models[model][key] for model, short in SHORT.items()}
-    return row | {"bias model": models[NAME]["mean_error"]}
+def probability_rows(path: Path) -> str:
+    """Brier skill of the model's probabilities by threshold, all events pooled, and how often it rained as it said."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    own = [row for row in content["rows"] if row["model"] == NAME]
+    pooled = next((row for row in own if row["event"] == LEFT_OUT), own[0])
+    blocks = []
+    for curve in content["reliability"]:
+        if curve["model"] != NAME:
+            continue
+        said, seen, pixels = (
+            np.array([0.0 if value is None else value for value in curve[key]], dtype=float)
+            for key in ("probability", "frequency", "pixels")
+        )
+        cells = {
+            "Brier skill": pooled["brier_skill"][f"{curve['threshold']:g}"],
+            "mean probability": (said * pixels).sum() / pixels.sum(),
+            "frequency": (seen * pixels).sum() / pixels.sum(),
+        }
+        for low in range(0, 10, 2):  # five coarse bins
+            chosen = slice(low * len(pixels) // 10, (low + 2) * len(pixels) // 10)
+            count = pixels[chosen].sum()
+            if count:
+                cells[f"seen at {low * 10}-{low * 10 + 20} %"] = (seen[chosen] * pixels[chosen]).sum() / count
+        lines = "\n".join(f'"{key}" = {value:.3f}' for key, value in cells.items())
+        blocks.append(
+            f'[[scores]]\ntable = "probabilities, {path.stem}"\nevent = "{curve["threshold"]:g} mm/h"\n{lines}\n'
+        )
+    return "\n".join(blocks)
 
 
 def main() -> None:
@@ -74,30 +93,16 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--scores", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    shipped = WEIGHTS / f"{NAME}.safetensors"
-    if options.weights.resolve() != shipped.resolve():
-        shutil.copyfile(options.weights, shipped)
-    network = read_nowcaster(shipped)
     path = CARDS / f"{NAME}.toml"
-    text = path.read_text(encoding="utf-8")
-    parameters = sum(p.numel() for p in network.parameters())
-    for key, value in {
-        "sha256": f'"{hashlib.sha256(shipped.read_bytes()).hexdigest()}"',
-        "bytes": str(shipped.stat().st_size),
-        "parameters": str(parameters),
-    }.items():
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, count=1, flags=re.MULTILINE)
+    shipped = refresh_entry(path, options.weights)
     if options.scores:
+        text = path.read_text(encoding="utf-8")
         head, rest = text.split(BEGIN)
-        text = f"{head}{BEGIN}\n{score_rows(options.scores)}{END}{rest.split(END)[1]}"
-    path.write_text(text, encoding="utf-8")
-    read_card.cache_clear()
-    inputs = self_check_case()
-    stored = write(card(NAME), inputs, self_check_answer(EarthformerNowcaster(network, card(NAME)), inputs))
-    stored.chmod(0o644)
-    print(
-        f"{shipped.name}: {shipped.stat().st_size} bytes, {parameters} parameters; card and self-check written"
-    )
+        tables = "\n".join(
+            part for each in options.scores for part in (score_rows(each), probability_rows(each)) if part
+        )
+        path.write_text(f"{head}{BEGIN}\n{tables}{END}{rest.split(END)[1]}", encoding="utf-8")
+    print(f"{shipped.name}: {shipped.stat().st_size} bytes; card and self-check written")
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def issue_indices(frames: int, leads: int, step: float, settings: Settings, need
 
 def _forecasts(
     past: xr.DataArray, leads: int, runners: dict[str, Nowcaster], outcome: Benchmark, tell: Progress
-) -> Iterator[tuple[str, tuple[xr.DataArray, float]]]:
+) -> Iterator[tuple[str, tuple[xr.DataArray | xr.Dataset, float]]]:
     settings = outcome.settings
     for place, (name, runner) in enumerate(runners.items()):
 
@@ -197,20 +197,33 @@ def _forecasts(
             tell(f"{name}: {stage}", (place + share) / len(runners))
 
         members = settings.members if hasattr(runner, "forecast_ensemble") else None
+        chances = settings.thresholds if hasattr(runner, "forecast_probabilities") else False
         started = time.perf_counter()
         with peak_memory() as peak:
             forecast = nowcast(
-                past, runner, lead_steps=leads, members=members, seed=settings.seed, progress=part
+                past,
+                runner,
+                lead_steps=leads,
+                members=members,
+                seed=settings.seed,
+                progress=part,
+                probabilities=chances,
             )
         seconds = time.perf_counter() - started
         outcome.memory_mb[name] = max(outcome.memory_mb[name], peak.megabytes)
         yield name, (forecast, seconds)
 
 
-def _count(forecast: xr.DataArray, truth: np.ndarray, settings: Settings) -> Verification:
+def _count(made: xr.DataArray | xr.Dataset, truth: np.ndarray, settings: Settings) -> Verification:
     counted = Verification(settings.thresholds, scales=settings.scales)
+    if isinstance(made, xr.Dataset):
+        chance = made["exceedance_probability"]
+        counted.update_probabilities(chance.values, truth, chance["lead_time"].values)
+        forecast = made[next(name for name in made.data_vars if name != chance.name)]
+    else:
+        forecast = made
     leads = forecast["lead_time"].values
-    said = np.nan_to_num(forecast.values)
+    said = np.nan_to_num(forecast.values, copy=False)
     if "member" in forecast.dims:
         return counted.update_ensemble(said, truth, leads)
     return counted.update(said, truth, leads)

@@ -25,7 +25,8 @@ class Row:
     csi: by threshold. csi_mean: mean over thresholds, one that nobody forecast or saw counting 0; csi_low to csi_high
     is its 95 % interval from drawing events, or issue times where there is one event; NaN where there is one of both.
     fss: fractions skill score by scale in pixels, mean over thresholds. bias: forecast minus observed, rain_ratio:
-    forecast over observed, of the mean rain. crps: of the members, NaN without. seconds: wall time of one forecast;
+    forecast over observed, of the mean rain. crps: of the members, NaN without. brier_skill: by threshold, of the
+    probabilities of exceedance against the frequency seen, empty without. seconds: wall time of one forecast;
     memory_mb: the most that the process held meanwhile. fair: the baseline at hand that is fairest to compare with,
     else ""; gain: csi_mean minus the baseline's, gain_low to gain_high its interval from the same draws.
     """
@@ -44,6 +45,7 @@ class Row:
     bias: float
     rain_ratio: float
     crps: float
+    brier_skill: dict[str, float]
     seconds: float
     memory_mb: float
     fair: str
@@ -112,6 +114,7 @@ def _rows(
                 bias=total.overall("mean_error"),
                 rain_ratio=_ratio(total.overall("mean_forecast"), total.overall("mean_observed")),
                 crps=total.overall("crps"),
+                brier_skill=_brier_skill(total),
                 seconds=float(np.mean(seconds)),
                 memory_mb=outcome.memory_mb[name],
                 fair=fair.name if fair is not None else "",
@@ -121,6 +124,12 @@ def _rows(
             )
         )
     return made
+
+
+def _brier_skill(total: Verification) -> dict[str, float]:
+    if total.total("probability") is None:
+        return {}
+    return _by(total.settings.thresholds, total.overall("brier_skill"))
 
 
 def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row]:
@@ -135,7 +144,7 @@ def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row
         numbers: dict[str, Any] = {key: _mean([getattr(row, key) for row in each]) for key in AVERAGED}
         tables = {
             key: {inner: _mean([getattr(row, key)[inner] for row in each]) for inner in getattr(one, key)}
-            for key in ("csi", "fss")
+            for key in ("csi", "fss", "brier_skill")
         }
         gain: dict[str, Any] = {"gain": math.nan, "gain_low": math.nan, "gain_high": math.nan}
         if one.fair:
@@ -155,6 +164,7 @@ def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row
                 fair=one.fair,
                 csi=tables["csi"],
                 fss=tables["fss"],
+                brier_skill=tables["brier_skill"],
                 **numbers,
                 **gain,
             )
@@ -232,9 +242,27 @@ def as_plain(outcome: Benchmark, draws: int = DRAWS) -> dict[str, Any]:
         "models": list(outcome.models),
         "rows": [_finite(asdict(row)) for row in rows(outcome, draws)],
         "by_lead": by_lead,
+        "reliability": _reliability(outcome),
         "fair": advice(outcome),
         "notes": outcome.notes,
     }
+
+
+def _reliability(outcome: Benchmark) -> list[dict[str, Any]]:
+    """For each model with probabilities and each threshold the reliability curve of all events pooled, bin by bin."""
+    found: list[dict[str, Any]] = []
+    for name in outcome.models:
+        total = _sum([_sum(event.by_model[name]) for event in outcome.events])
+        if total.total("probability") is None:
+            continue
+        curve = {
+            key: np.asarray(total.overall(f"reliability_{key}"))
+            for key in ("probability", "frequency", "pixels")
+        }
+        for index, threshold in enumerate(total.settings.thresholds):
+            each = {key: values[index].tolist() for key, values in curve.items()}
+            found.append(_finite({"model": name, "threshold": threshold, **each}))
+    return found
 
 
 def _by_lead(total: Verification) -> dict[str, Any]:

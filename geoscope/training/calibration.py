@@ -1,85 +1,86 @@
-"""Choosing the nowcaster's decision limits: which probability must be passed before a threshold counts as exceeded.
+"""Calibrating the nowcaster's probabilities on storms that its weights did not see.
 
-For each lead step and threshold the limit that gives the highest critical success index (CSI) is found from a
-histogram of probabilities. A limit that low favours detection at the price of a wet bias, so it is drawn towards one
-half, which gives the median and the lowest absolute error, by a stated share.
+For each lead step and threshold a logistic regression of one variable (Platt 1999) scales and shifts the logits. It is
+fitted to histograms of the logits with and without the event, which add up over windows, events and runs.
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geoscope.models.nowcaster.decision import monotone
-from geoscope.models.nowcaster.model import LagrangianEarthformer
-from geoscope.training.storms import WindowSampler
+from geoscope.errors import ShapeError
+from geoscope.models.nowcaster.config import NowcasterConfig
 
-BINS = 64  # of probability, equal in width
+BINS = 160  # of the logit, equal in width
+LOWEST, HIGHEST = -12.0, 8.0
+RIDGE = 50.0  # strength, in pixels, of the belief that nothing need be changed
+SHRINK = 0.05  # share of the pixels that count as independent: neighbours tell the same story
 
 
-class ReliabilityCounts:
-    """Histograms of probability, with and without the event, by lead step and threshold: (S, K, BINS) int64."""
+@dataclass
+class LogitCounts:
+    """Pixels by logit, with and without the event, by lead step and threshold: (S, K, BINS) int64."""
 
-    def __init__(self, slots: int, thresholds: int) -> None:
-        self.events = torch.zeros(slots, thresholds, BINS, dtype=torch.int64)
+    steps: int
+    thresholds: int
+    events: Tensor = field(init=False)
+    pixels: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = torch.zeros(self.steps, self.thresholds, BINS, dtype=torch.int64)
         self.pixels = torch.zeros_like(self.events)
 
-    def update(self, slot: int, probabilities: Tensor, exceeded: Tensor, known: Tensor) -> None:
-        """Count ``probabilities`` and ``exceeded`` (B, K, H, W) where ``known`` (B, K, H, W)."""
-        bins = (probabilities * BINS).long().clamp(0, BINS - 1)
-        for k in range(probabilities.shape[1]):
-            chosen = bins[:, k][known[:, k]]
-            hit = exceeded[:, k][known[:, k]]
-            self.pixels[slot, k] += torch.bincount(chosen, minlength=BINS)
-            self.events[slot, k] += torch.bincount(chosen[hit], minlength=BINS)
+    @classmethod
+    def of(cls, config: NowcasterConfig) -> "LogitCounts":
+        """Empty counts for every model step and threshold of ``config``."""
+        return cls(config.reach, len(config.thresholds_mm_h))
 
-    def csi_by_limit(self) -> Tensor:
-        """CSI when an event is forecast from each bin on: (S, K, BINS) float64, 0 where nothing happened."""
-        hits = self.events.flip(-1).cumsum(-1).flip(-1).double()
-        forecast = self.pixels.flip(-1).cumsum(-1).flip(-1).double()
-        seen = self.events.sum(-1, keepdim=True).double()
-        return hits / (forecast + seen - hits).clamp(min=1.0)
+    def add(self, step: int, logits: Tensor, exceeded: Tensor, known: Tensor) -> None:
+        """Count ``logits`` and ``exceeded`` (K, ...) of lead ``step`` (from 1) where ``known`` (K, ...)."""
+        bins = ((logits.float() - LOWEST) * (BINS / (HIGHEST - LOWEST))).long().clamp(0, BINS - 1)
+        for k in range(self.thresholds):
+            chosen, hit = bins[k][known[k]], exceeded[k][known[k]]
+            self.pixels[step - 1, k] += torch.bincount(chosen, minlength=BINS)
+            self.events[step - 1, k] += torch.bincount(chosen[hit], minlength=BINS)
 
-
-def best_limits(counts: ReliabilityCounts, median_share: float) -> Tensor:
-    """Limits (S, K) in (0, 1): those of the best CSI, smoothed over leads and thresholds, then drawn to one half.
-
-    ``median_share`` 0 keeps the best CSI, 1 gives the median. Where fewer than 200 events were seen, the limit of the
-    next lower threshold is taken.
-    """
-    csi = counts.csi_by_limit().numpy()
-    seen = counts.events.sum(-1).numpy()
-    limits = (csi.argmax(axis=-1) + 0.5) / BINS
-    for k in range(limits.shape[1]):
-        rare = seen[:, k] < 200
-        limits[rare, k] = limits[rare, k - 1] if k else 0.4
-    padded = np.pad(limits, 1, mode="edge")
-    smooth = sum(
-        padded[i : i + limits.shape[0], j : j + limits.shape[1]] * (1 + (i == 1)) * (1 + (j == 1))
-        for i in range(3)
-        for j in range(3)
-    )
-    limits = np.asarray(smooth) / 16.0
-    return torch.from_numpy((1 - median_share) * limits + median_share * 0.5).float().clamp(0.05, 0.95)
+    def __add__(self, other: "LogitCounts") -> "LogitCounts":
+        if self.events.shape != other.events.shape:
+            raise ShapeError(
+                f"counts of shape {tuple(self.events.shape)} and {tuple(other.events.shape)} do not add up: "
+                "count both for the same nowcaster"
+            )
+        total = LogitCounts(self.steps, self.thresholds)
+        total.events, total.pixels = self.events + other.events, self.pixels + other.pixels
+        return total
 
 
-@torch.inference_mode()
-def calibrate(
-    model: LagrangianEarthformer, sampler: WindowSampler, windows: int, median_share: float
-) -> ReliabilityCounts:
-    """Set ``model.limits`` from ``windows`` windows of ``sampler``; returns the counts behind them."""
-    from geoscope.training.nowcast import as_batch
+def fit(counts: LogitCounts) -> Tensor:
+    """Scale and shift of the logits, (S, K, 2) float32, smoothed over lead steps; (1, 0) where nothing was seen."""
+    middles = np.linspace(LOWEST, HIGHEST, BINS, endpoint=False) + (HIGHEST - LOWEST) / BINS / 2
+    table = np.empty((counts.steps, counts.thresholds, 2), dtype=np.float64)
+    events, pixels = counts.events.numpy() * SHRINK, counts.pixels.numpy() * SHRINK
+    for step in range(counts.steps):
+        near = range(max(0, step - 1), min(counts.steps, step + 2))  # neighbours of a step count half
+        weights = np.array([1.0 if other == step else 0.5 for other in near])[:, None, None]
+        seen = [(np.stack([part[other] for other in near]) * weights).sum(0) for part in (events, pixels)]
+        for k in range(counts.thresholds):
+            table[step, k] = _logistic(middles, seen[0][k], seen[1][k])
+    return torch.from_numpy(table).float()
 
-    slots, thresholds = model.limits.shape
-    counts = ReliabilityCounts(slots, thresholds)
-    leads = [float(lead) for lead in range(1, slots + 1)]
-    for _ in range(windows):
-        batch = as_batch([sampler.draw(leads)], leads)
-        inputs = (batch["frames"], batch["valid"], batch["motion"], batch["step_minutes"], batch["pixel_km"])
-        believed = (model.thresholds >= batch["range"][:, :1]) & (model.thresholds <= batch["range"][:, 1:])
-        for slot, logits in enumerate(model.logits_by_lead(*inputs, leads)):
-            target = batch["target"][:, slot : slot + 1]
-            exceeded = target >= model.thresholds[:, None, None]
-            known = torch.isfinite(target) & believed[:, :, None, None]
-            counts.update(slot, torch.sigmoid(monotone(logits)), exceeded, known)
-    model.limits.copy_(best_limits(counts, median_share))
-    return counts
+
+def _logistic(x: np.ndarray, events: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """(scale, shift) of the penalised maximum likelihood, by Newton's method."""
+    design = np.stack((x, np.ones_like(x)), axis=1)
+    start = np.array([1.0, 0.0])
+    found = start.copy()
+    for _ in range(30):
+        chance = 1.0 / (1.0 + np.exp(-np.clip(design @ found, -30, 30)))
+        slope = design.T @ (events - pixels * chance) - RIDGE * (found - start)
+        curve = (design * (pixels * chance * (1 - chance))[:, None]).T @ design + RIDGE * np.eye(2)
+        step = np.linalg.solve(curve, slope)
+        found = found + np.clip(step, -1.0, 1.0)
+        if np.abs(step).max() < 1e-8:
+            break
+    return np.array([np.clip(found[0], 0.3, 2.0), found[1]])

@@ -27,6 +27,7 @@ class Window:
 class WindowRecipe:
     """How windows are drawn. Shares are probabilities; sizes are in pixels after coarsening.
 
+    share_far: how often a lead in the second half of the reach is drawn, against one in the first half.
     intensity_jitter: standard deviation of the logarithm of a factor on all rain of a window. accumulated_gain: the
         same for a gain, never a loss, on windows of half-hour and hourly means, whose events are too few and too weak
         to show what a tropical storm brings in an hour.
@@ -35,10 +36,11 @@ class WindowRecipe:
     size: int = 128
     history: int = 5
     reach: int = 12
+    share_far: float = 0.15
     share_coarse: float = 0.3
-    share_slow: float = 0.15
-    share_accumulated: float = 0.45
-    share_short_history: float = 0.25
+    share_slow: float = 0.12
+    share_accumulated: float = 0.12
+    share_short_history: float = 0.2
     intensity_jitter: float = 0.25
     accumulated_gain: float = 0.7
 
@@ -57,7 +59,8 @@ class WindowSampler:
     def draw_leads(self, count: int) -> list[float]:
         """``count`` rising leads in model steps, whole and half, the first half of the reach the likelier."""
         choices = np.arange(1, 2 * self.recipe.reach + 1) / 2
-        weights = np.where(choices % 1 == 0, 1.0, 0.3) * np.where(choices <= self.recipe.reach / 2, 1.0, 0.4)
+        far = np.where(choices <= self.recipe.reach / 2, 1.0, self.recipe.share_far)
+        weights = np.where(choices % 1 == 0, 1.0, 0.3) * far
         drawn = self.random.choice(choices, size=count, replace=False, p=weights / weights.sum())
         return sorted(float(lead) for lead in drawn)
 

@@ -121,6 +121,22 @@ def test_members_are_scored_as_an_ensemble_and_others_as_they_are():
     assert any("add pysteps-linda" in line for line in advice(outcome))
 
 
+def test_probabilities_are_scored_where_a_model_has_them():
+    values = moving(8, side=64)
+    settings = Settings(minutes=10, every=10, history=5, thresholds=(1.0, 5.0), scales=(1,))
+    outcome = run([event("one", values)], ["persistence", "earthformer-nowcast"], settings)
+    persistence, earthformer = rows(outcome)
+    assert persistence.brier_skill == {}
+    assert set(earthformer.brier_skill) == {"1", "5"}
+    assert earthformer.brier_skill["1"] > 0.3  # a block that moves evenly is not hard to follow
+    plain = as_plain(outcome)
+    assert [(curve["model"], curve["threshold"]) for curve in plain["reliability"]] == [
+        ("earthformer-nowcast", 1.0),
+        ("earthformer-nowcast", 5.0),
+    ]
+    assert sum(plain["reliability"][0]["pixels"]) == 2 * 64 * 64  # leads, pixels
+
+
 def test_short_events_are_noted_and_none_left_is_refused():
     outcome = run([event("short", moving(3)), event("one", moving(8))], ["extrapolation"], SHORT)
     assert outcome.notes == ["short is too short: it has 3 frames for 2 of the past and 2 leads"]

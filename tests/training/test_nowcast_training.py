@@ -1,4 +1,4 @@
-"""Training: the loss by hand, the recipe's checks, a short run that learns, stops and goes on."""
+"""Training: the losses by hand, the recipe's checks, a short run that learns, stops and goes on."""
 
 import json
 
@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from geoscope.errors import ConfigError, DataError
+from geoscope.errors import ConfigError, DataError, ShapeError
 from geoscope.models.nowcaster.checkpoints import read_nowcaster
 from geoscope.training import recipe as recipes
-from geoscope.training.calibration import ReliabilityCounts, best_limits
-from geoscope.training.nowcast import NowcasterRecipe, exceedance_loss, read_training_events
+from geoscope.training.calibration import LogitCounts, fit
+from geoscope.training.nowcast import (
+    NowcasterRecipe,
+    NowcasterTask,
+    exceedance_loss,
+    overlap_loss,
+    rarity_weights,
+    read_training_events,
+)
 from geoscope.training.tasks import TASKS
+
+EVERYTHING = torch.tensor([[0.0, float("inf")]])
 
 
 def write_event(path, frames: int = 40, side: int = 64) -> None:
@@ -30,48 +39,107 @@ def write_event(path, frames: int = 40, side: int = 64) -> None:
 @pytest.fixture
 def recipe(tmp_path):
     (tmp_path / "events").mkdir()
-    write_event(tmp_path / "events" / "storm_a.npz")
-    write_event(tmp_path / "events" / "held_b.npz")
+    for name in ("storm_a", "held_b", "spare_c"):
+        write_event(tmp_path / "events" / f"{name}.npz")
     path = tmp_path / "run.toml"
     path.write_text(
-        'events = "events"\nheld_out = ["held_"]\nminutes = 10\nsteps = 2\nbatch = 1\nleads = 1\nthreads = 1\n'
-        'precision = "float32"\nmedian_share = 0.5\ncalibration_windows = 1\n[windows]\nsize = 64\nshare_coarse = 0.0\n'
+        'events = "events"\nheld_out = ["held_"]\nvalidate_on = ["spare_"]\nminutes = 10\nsteps = 2\nbatch = 1\n'
+        'leads = 1\nthreads = 1\nprecision = "float32"\nvalidation_windows = 2\ncalibration_windows = 1\n'
+        "[windows]\nsize = 64\nshare_coarse = 0.0\n"
     )
     return path
 
 
 def test_the_loss_by_hand():
-    """One pixel, thresholds 1 and 3: weights 2 and 3; truth 2 mm/h exceeds the first only."""
+    """One pixel, thresholds 0.5 and 5: truth 2 mm/h exceeds the first only."""
     logits = torch.zeros(1, 1, 2, 1, 1)
     target = torch.tensor([[[[2.0]]]])
-    thresholds, everything = torch.tensor([1.0, 3.0]), torch.tensor([[0.0, float("inf")]])
-    assert exceedance_loss(logits, target, thresholds, everything).item() == pytest.approx(np.log(2))
+    thresholds = torch.tensor([0.5, 5.0])
+    assert exceedance_loss(logits, target, thresholds, EVERYTHING).item() == pytest.approx(np.log(2))
     logits[0, 0, 0] = 2.0  # surer of what happened
-    expected = (2 * np.log1p(np.exp(-2.0)) + 3 * np.log(2)) / 5
-    assert exceedance_loss(logits, target, thresholds, everything).item() == pytest.approx(expected, rel=1e-5)
+    light, heavy = rarity_weights(thresholds).tolist()
+    assert light == pytest.approx(1.0, abs=0.01)
+    assert heavy == pytest.approx((0.5 / 0.1578) ** 0.6, rel=0.01)  # exceeded by 3.7 % of the pixels
+    expected = (light * np.log1p(np.exp(-2.0)) + heavy * np.log(2)) / (light + heavy)
+    assert exceedance_loss(logits, target, thresholds, EVERYTHING).item() == pytest.approx(expected, rel=1e-5)
     only_heavy = torch.tensor([[2.5, 40.0]])  # the source is not to be believed below 2.5 mm/h
     assert exceedance_loss(logits, target, thresholds, only_heavy).item() == pytest.approx(np.log(2))
     unknown = torch.full_like(target, torch.nan)
-    assert exceedance_loss(logits, unknown, thresholds, everything).item() == 0.0
+    assert exceedance_loss(logits, unknown, thresholds, EVERYTHING).item() == 0.0
+
+
+def test_the_overlap_by_hand():
+    """40 pixels at one half, 30 of them wet: both 15, either 20 + 30 - 15 = 35."""
+    target = torch.zeros(1, 1, 4, 10)
+    target[..., :3, :] = 2.0
+    logits = torch.zeros(1, 1, 1, 4, 10)
+    one = torch.tensor([1.0])
+    assert overlap_loss(logits, target, one, EVERYTHING).item() == pytest.approx(1 - 15 / 35)
+    sure = torch.where(target > 1, 20.0, -20.0)[:, :, None]
+    assert overlap_loss(sure, target, one, EVERYTHING).item() == pytest.approx(0.0, abs=1e-6)
+    target[..., 1:, :] = 0.0  # ten wet pixels are too few to judge
+    assert overlap_loss(logits, target, one, EVERYTHING).item() == 0.0
 
 
 def test_held_out_events_are_not_read(recipe):
     _, config = recipes.split(recipes.read(recipe), NowcasterRecipe, "run.toml")
-    assert [event.name for event in read_training_events(config, recipe.parent)] == ["storm_a"]
+    read = read_training_events(config, recipe.parent, leave_out=("held_", "spare_"))
+    assert [event.name for event in read] == ["storm_a"]
+    with pytest.raises(DataError, match="none of the 3 files there is left"):
+        read_training_events(config, recipe.parent, leave_out=("",))
+
+
+def test_validation_scores_the_decided_field_on_events_kept_for_it(recipe):
+    settings, own = recipes.split(recipes.read(recipe), NowcasterRecipe, "run.toml")
+    task = NowcasterTask(own, settings, recipe.parent)
+    assert [event.name for event in task.unseen] == ["spare_c"]
+    torch.manual_seed(0)
+    network = task.network().eval()
+    batches = [task.validation_batch(index) for index in range(task.validation_batches)]
+    assert torch.equal(batches[0]["target"], task.validation_batch(0)["target"])  # the same ones every time
+    sums = [task.validate(network, batch) for batch in batches]
+    together = {name: sums[0][name] + sums[1][name] for name in sums[0]}
+    scores = task.scores(together)
+    assert scores["csi_m"] == pytest.approx(
+        np.mean([scores[f"csi_{t}"] for t in ("0.5", "1", "2", "5", "10")])
+    )
+    assert 0.2 < scores["csi_1"] < 1.0  # untrained it is extrapolation, and these cells only move
+    picture = task.picture(network)
+    assert picture is not None
+    assert picture.dtype == np.uint8
+
+
+def test_thresholds_at_which_a_source_is_not_believed_do_not_count(recipe):
+    settings, own = recipes.split(recipes.read(recipe), NowcasterRecipe, "run.toml")
+    task = NowcasterTask(own, settings, recipe.parent)
+    torch.manual_seed(0)
+    batch = {**task.validation_batch(0), "range": torch.tensor([[1.0, 4.0]])}
+    hits = task.validate(task.network().eval(), batch)["hits"]
+    assert hits[0] == hits[3] == hits[4] == 0  # 0.5, 5 and 10 mm/h
+    assert hits[1] > 0
 
 
 def test_a_run_writes_weights_stops_and_goes_on(recipe, tmp_path):
-    stages: list[str] = []
-    TASKS["nowcast"](recipe, tmp_path / "out", lambda stage, share: stages.append(stage))
+    recipe.write_text(recipe.read_text().replace('validate_on = ["spare_"]', "validate_on = []"))
+    TASKS["nowcast"](recipe, tmp_path / "out", lambda stage, share: None)
     first = read_nowcaster(tmp_path / "out" / "model.safetensors")
-    assert 0.05 <= float(first.limits.min()) <= float(first.limits.max()) <= 0.95
-    assert stages[-1] == "choosing the decision limits"
     recipe.write_text(recipe.read_text().replace("steps = 2", "steps = 3"))
     TASKS["nowcast"](recipe, tmp_path / "out", lambda stage, share: None)
     state = torch.load(tmp_path / "out" / "last.pt", weights_only=True)
     assert state["step"] == 3
     second = read_nowcaster(tmp_path / "out" / "model.safetensors")
-    assert not torch.equal(first.head.last.weight, second.head.last.weight)
+    assert not torch.equal(first.last.weight, second.last.weight)
+    assert torch.equal(second.calibration[..., 0], torch.ones_like(second.calibration[..., 0]))
+
+
+def test_a_run_ends_with_calibration_on_events_kept_for_it(recipe, tmp_path):
+    stages: list[str] = []
+    TASKS["nowcast"](recipe, tmp_path / "out", lambda stage, share: stages.append(stage))
+    network = read_nowcaster(tmp_path / "out" / "model.safetensors")
+    assert "calibrating the probabilities" in stages
+    scale = network.calibration[..., 0]
+    assert ((scale >= 0.3) & (scale <= 2.0)).all()
+    assert not torch.equal(scale, torch.ones_like(scale))
 
 
 @pytest.mark.parametrize(
@@ -91,21 +159,29 @@ def test_a_recipe_that_cannot_work_is_refused(tmp_path, text, error, message):
         TASKS["nowcast"](path, tmp_path / "out", lambda stage, share: None)
 
 
-def test_limits_of_the_best_csi_by_hand():
-    """Bins below 0.5 hold 10 % events, above 90 %: taking only the upper ones is best."""
-    counts = ReliabilityCounts(1, 1)
-    counts.pixels[0, 0] = 1000
-    counts.events[0, 0, :32], counts.events[0, 0, 32:] = 100, 900
-    assert best_limits(counts, 0.0).item() == pytest.approx(0.5, abs=0.02)
-    csi = counts.csi_by_limit()[0, 0]
-    assert csi[0] == pytest.approx(0.5)  # 32,000 events among 64,000 forecast
-    assert csi[32] == pytest.approx(28800 / 35200)
-    assert best_limits(counts, 1.0).item() == 0.5
+def counts_of(chance_of, steps: int = 1) -> LogitCounts:
+    """200,000 pixels a step whose logits spread over -4..4; the event happens as ``chance_of`` their logit says."""
+    counts = LogitCounts(steps, 1)
+    random = torch.Generator().manual_seed(0)
+    for step in range(1, steps + 1):
+        logits = torch.rand(1, 200_000, generator=random) * 8 - 4
+        happened = torch.rand(1, 200_000, generator=random) < chance_of(logits)
+        counts.add(step, logits, happened, torch.ones_like(happened))
+    return counts
 
 
-def test_rare_thresholds_take_the_limit_of_the_next_lower():
-    counts = ReliabilityCounts(2, 2)
-    counts.pixels[:, 0], counts.events[:, 0, 20:] = 1000, 900
-    counts.pixels[:, 1] = 1000
-    limits = best_limits(counts, 0.0)
-    assert torch.allclose(limits[:, 1], limits[:, 0])
+def test_calibration_finds_the_overconfidence_that_was_put_in():
+    table = fit(counts_of(lambda logits: torch.sigmoid(0.6 * logits - 0.5)))
+    assert table[0, 0].tolist() == pytest.approx([0.6, -0.5], abs=0.05)
+
+
+def test_calibrated_probabilities_and_unseen_thresholds_are_left_alone():
+    assert fit(counts_of(torch.sigmoid))[0, 0].tolist() == pytest.approx([1.0, 0.0], abs=0.05)
+    assert fit(LogitCounts(2, 3))[1, 2].tolist() == [1.0, 0.0]
+
+
+def test_counts_of_logits_add_up():
+    one, other = counts_of(torch.sigmoid), counts_of(torch.sigmoid)
+    assert torch.equal((one + other).pixels, 2 * one.pixels)
+    with pytest.raises(ShapeError, match="do not add up"):
+        one + LogitCounts(2, 1)

@@ -5,25 +5,35 @@ from dataclasses import dataclass
 from geoscope.errors import ConfigError
 from geoscope.models.earthformer.config import EarthformerConfig
 
+# Of a frame: mean and maximum, share with data, age, speed, and two planes of the data's scale.
+FRAME_CHANNELS = 7
+GRID_MULTIPLE = 16  # the coarsest level of the body works on a sixteenth of the resolution
+
 
 @dataclass(frozen=True, kw_only=True)
 class NowcasterConfig:
-    """A nowcaster around an Earthformer ``body`` that works at a quarter of the resolution on any grid.
+    """A nowcaster: convolutions down to a quarter of the resolution, an Earthformer ``body`` below, a readout by lead.
 
     preset: the name under which `presets.PRESETS` builds this config again.
+    body: reads frames at a quarter of the resolution and answers at an eighth, on any grid.
     thresholds_mm_h: whose exceedance is forecast, rising.
+    widths: channels of the stem at full, half and quarter resolution.
+    hand_over: channels that the convolutions hand to the body beside the frames.
+    condition: width of the vector that tells the readout the lead and the data's scale. readout: its last channels.
     scales_px: Gaussian widths at which the last frame is carried forward beside itself.
-    hidden: width of the per-pixel network. slot_steps: model steps from one slot of the body's output to the next.
-    pad_to: the grid is filled up to a multiple of this for the body. tile, overlap: of the body on larger grids.
+    slot_steps: model steps from one slot of the body's output to the next.
+    tile, overlap: of the body on larger grids, in pixels.
     """
 
     preset: str
     body: EarthformerConfig
     thresholds_mm_h: tuple[float, ...]
+    widths: tuple[int, int, int] = (24, 48, 72)
+    hand_over: int = 16
+    condition: int = 64
+    readout: int = 32
     scales_px: tuple[float, ...] = (1.5, 4.0, 10.0)
-    hidden: int = 48
     slot_steps: int = 2
-    pad_to: int = 64
     tile: int = 1024
     overlap: int = 256
 
@@ -34,9 +44,16 @@ class NowcasterConfig:
             raise ConfigError(
                 "the nowcaster's body needs final_upsample=False and positions='t': it reads any grid"
             )
-        if self.tile % self.pad_to or self.overlap % self.pad_to or not 0 < self.overlap < self.tile:
+        channels = FRAME_CHANNELS + self.hand_over
+        if self.body.input_shape[3] != channels:
             raise ConfigError(
-                f"tile={self.tile} and overlap={self.overlap} must be multiples of pad_to={self.pad_to}, overlap < tile"
+                f"the nowcaster's body reads {channels} channels, not {self.body.input_shape[3]}: {FRAME_CHANNELS} of "
+                f"the frames and hand_over={self.hand_over}"
+            )
+        unit = GRID_MULTIPLE
+        if self.tile % unit or self.overlap % unit or not 0 < self.overlap < self.tile:
+            raise ConfigError(
+                f"tile={self.tile} and overlap={self.overlap} must be multiples of {unit}, overlap < tile"
             )
 
     @property

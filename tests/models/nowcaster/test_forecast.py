@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoscope.models.nowcaster.forecast import EarthformerNowcaster
+from geoscope.models.nowcaster.forecast import EarthformerNowcaster, Hour, choose_history, hours, model_stride
 from geoscope.models.nowcaster.model import LagrangianEarthformer
 from geoscope.models.nowcaster.presets import nowcaster_small
 from geoscope.zoo.cards import card
@@ -13,7 +13,9 @@ from geoscope.zoo.cards import card
 @pytest.fixture(scope="module")
 def nowcaster() -> EarthformerNowcaster:
     torch.manual_seed(0)
-    return EarthformerNowcaster(LagrangianEarthformer(nowcaster_small(width=16)), card("persistence"))
+    return EarthformerNowcaster(
+        LagrangianEarthformer(nowcaster_small(width=16, features=8, widths=(8, 16, 16))), card("persistence")
+    )
 
 
 def past(frames: int = 9, side: int = 64) -> np.ndarray:
@@ -78,3 +80,55 @@ def test_progress_ends_at_one(nowcaster):
     )
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+@pytest.mark.parametrize(("interval", "stride"), [(2, 5), (5, 2), (6, 2), (10, 1), (15, 1), (60, 1)])
+def test_a_model_step_is_about_ten_minutes(interval, stride):
+    assert model_stride(interval) == stride
+
+
+def test_history_ends_at_the_issue_time_and_says_what_is_missing():
+    frames = np.broadcast_to(np.arange(6.0)[:, None, None], (6, 2, 2))
+    history = choose_history(frames, stride=2, count=4)
+    assert history[1:, 0, 0].tolist() == [1.0, 3.0, 5.0]
+    assert np.isnan(history[0]).all()
+
+
+def test_the_hours_of_a_forecast_by_hand():
+    # frames of 5 minutes, two to a step of ten: an hour is six steps
+    assert hours(14, 2, 10.0, 12) == [
+        Hour(tuple(range(1, 13)), (1, 2, 3, 4, 5, 6)),
+        Hour((13, 14), (7, 8, 9, 10, 11, 12)),
+    ]
+    assert hours(2, 1, 60.0, 12) == [Hour((1, 2), (1, 2, 3))]  # hourly frames: three share a cut
+    assert hours(12, 1, 25.0, 12)[-1] == Hour((10, 11, 12), (10, 11, 12))
+
+
+def test_a_longer_forecast_begins_like_a_shorter(nowcaster):
+    short, long = run(nowcaster, past(), 5.0, leads=3), run(nowcaster, past(), 5.0, leads=14)
+    np.testing.assert_allclose(long[:3], short, rtol=1e-3, atol=1e-3)
+
+
+def test_probabilities_come_with_the_forecast(nowcaster):
+    rain = past()
+    rain[:, :5] = np.nan
+    forecast, chance = nowcaster.forecast_probabilities(
+        rain,
+        interval_minutes=10.0,
+        pixel_km=1.0,
+        lead_steps=2,
+        thresholds_mm_h=(0.5, 3.7),
+        progress=lambda stage, share: None,
+    )
+    assert chance.shape == (2, 2, 64, 64)
+    assert np.isnan(chance[:, :, :5]).all()
+    known = chance[:, :, 5:]
+    assert ((known >= 0) & (known <= 1)).all()
+    assert (known[0] >= known[1]).all()  # more is never likelier
+    np.testing.assert_array_equal(forecast, run(nowcaster, rain))
+
+
+def test_a_small_grid_is_filled_up_with_what_is_unknown(nowcaster):
+    forecast = run(nowcaster, past(side=64)[:, :40, :37])
+    assert forecast.shape == (2, 40, 37)
+    assert np.isfinite(forecast).all()

@@ -12,10 +12,18 @@ from geoscope.models.nowcaster.presets import nowcaster_small
 from geoscope.nn.motion import estimate_motion, log_rain
 
 
-def small(**changes) -> LagrangianEarthformer:
-    """A narrow network with random, non-trivial weights."""
+def untrained(**changes) -> LagrangianEarthformer:
+    """A narrow network as training begins with it."""
     torch.manual_seed(0)
-    return LagrangianEarthformer(replace(nowcaster_small(width=16), **changes)).eval()
+    narrow = nowcaster_small(width=16, features=8, widths=(8, 16, 16))
+    return LagrangianEarthformer(replace(narrow, **changes)).eval()
+
+
+def small(**changes) -> LagrangianEarthformer:
+    """A narrow network whose readout is not zero any more."""
+    model = untrained(**changes)
+    torch.nn.init.normal_(model.last.weight, std=0.2)
+    return model
 
 
 def inputs(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
@@ -79,6 +87,20 @@ def test_moved_rain_is_carried_back_onto_itself():
 
 
 @torch.inference_mode()
+def test_untrained_it_is_extrapolation_with_doubt():
+    """Before training the logits follow the carried rain: a cell that moves is likelier where it will be."""
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    cells = [20 * torch.exp(-((rows - 32) ** 2 + (columns - 24 - 4 * t) ** 2) / 60) for t in range(5)]
+    frames = log_rain(torch.stack(cells)[None])
+    valid = torch.ones_like(frames)
+    scale = torch.tensor([10.0]), torch.tensor([1.0])
+    logits = untrained()(frames, valid, estimate_motion(frames, valid), *scale, [4.0])
+    at_one = logits[0, 0, 3]  # 1 mm/h
+    assert at_one[32, 56] > at_one[32, 40] > at_one[5, 5]  # where it goes, where it was, where it never is
+    assert (logits[0, 0, :-1] >= logits[0, 0, 1:] - 1.0).float().mean() > 0.95  # heavier is less likely
+
+
+@torch.inference_mode()
 def test_tiles_leave_no_seam():
     """A field in tiles differs from the whole near the rims only by what the rims hide, and shows no step there."""
     whole = small()
@@ -95,11 +117,13 @@ def test_tiles_leave_no_seam():
 
 
 def test_settings_that_cannot_work_are_refused():
-    config = nowcaster_small(width=16)
+    config = nowcaster_small(width=16, features=8, widths=(8, 16, 16))
     with pytest.raises(ConfigError, match="must be positive and rise"):
         replace(config, thresholds_mm_h=(1.0, 0.5))
-    with pytest.raises(ConfigError, match="multiples of pad_to"):
+    with pytest.raises(ConfigError, match="must be multiples of 16"):
         replace(config, tile=100)
+    with pytest.raises(ConfigError, match="reads 31 channels, not 23"):
+        replace(config, hand_over=24)
     with pytest.raises(ConfigError, match="final_upsample=False"):
         replace(config, body=replace(config.body, final_upsample=True))
 
@@ -125,3 +149,11 @@ def test_weights_round_trip_and_what_is_no_weights_is_refused(tmp_path):
     save_file({"a": np.zeros(3)}, tmp_path / "odd.safetensors", metadata=header)
     with pytest.raises(WeightsError, match="does not fit small"):
         read_nowcaster(tmp_path / "odd.safetensors")
+    narrow = untrained().state_dict()
+    save_file(
+        {k: v.contiguous().numpy() for k, v in narrow.items()},
+        tmp_path / "narrow.safetensors",
+        metadata=header,
+    )
+    with pytest.raises(WeightsError, match=r"narrow\.safetensors does not fit small: size mismatch [^\n]*$"):
+        read_nowcaster(tmp_path / "narrow.safetensors")
