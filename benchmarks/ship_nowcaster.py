@@ -29,6 +29,11 @@ SHORT = {
 LEFT_OUT = "all events, pooled"  # wet and long events would count more; the card shows each and their mean
 
 
+def title(path: Path) -> str:
+    """What the table of a file is called."""
+    return path.stem.replace("_", " ")
+
+
 def score_rows(path: Path) -> str:
     """The [[scores]] tables of one file: a row for each event, the models side by side."""
     by_event: dict[str, dict[str, Any]] = {}
@@ -52,7 +57,7 @@ def score_rows(path: Path) -> str:
             for key, value in cells.items()
             if value is not None
         )
-        blocks.append(f'[[scores]]\ntable = "{path.stem}"\nevent = "{event}"\n{lines}\n')
+        blocks.append(f'[[scores]]\ntable = "{title(path)}"\nevent = "{event}"\n{lines}\n')
     return "\n".join(blocks)
 
 
@@ -81,7 +86,7 @@ def probability_rows(path: Path) -> str:
                 cells[f"seen at {low * 10}-{low * 10 + 20} %"] = (seen[chosen] * pixels[chosen]).sum() / count
         lines = "\n".join(f'"{key}" = {value:.3f}' for key, value in cells.items())
         blocks.append(
-            f'[[scores]]\ntable = "probabilities, {path.stem}"\nevent = "{curve["threshold"]:g} mm/h"\n{lines}\n'
+            f'[[scores]]\ntable = "probabilities, {title(path)}"\nevent = "{curve["threshold"]:g} mm/h"\n{lines}\n'
         )
     return "\n".join(blocks)
 
