@@ -76,7 +76,8 @@ class EarthformerNowcaster:
         self.model = model.to(device).eval()
         self.card = card
         self.device = torch.device(device)
-        is_fast = self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        multiplies_half = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public name yet
+        is_fast = self.device.type == "cpu" and multiplies_half()
         self.is_half = precision == "bfloat16" or (precision == "auto" and is_fast)
 
     def max_lead_steps(self, interval_minutes: float) -> int:
