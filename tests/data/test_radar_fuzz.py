@@ -24,23 +24,26 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {kind: write(folder / f"a.{kind}").read_bytes() for kind, write in WRITERS.items()}
 
 
-def opens_or_refuses(path: Path, kind: str) -> None:
-    """Either a field as the contract says, within 64 MiB, or one line."""
+def broken_promises(path: Path, kind: str) -> list[str]:
+    """What `open_radar` does that it must not: it gives a field as the contract says, within 64 MiB, or one line.
+
+    Any other error than `GeoscopeError` comes through and fails the test.
+    """
     asked = f"{path}#1" if kind == "sevir" else str(path)
-    told = ""
     try:
         field = open_radar(asked, max_bytes=64 << 20)
     except GeoscopeError as error:
         told = str(error)
-    if told:
-        assert "\n" not in told
-        assert path.name in told
-        return
-    assert isinstance(field, xr.DataArray)
-    assert field.dims == ("time", "y", "x")
-    assert field.dtype == np.float32
-    assert field.nbytes <= 64 << 20
-    assert not np.isnat(field["time"].values).any()
+        kept = {"one line": "\n" not in told, "names the file": path.name in told}
+    else:
+        kept = {
+            "a DataArray": isinstance(field, xr.DataArray),
+            "(time, y, x)": field.dims == ("time", "y", "x"),
+            "float32": field.dtype == np.float32,
+            "within 64 MiB": field.nbytes <= 64 << 20,
+            "all times known": not np.isnat(field["time"].values).any(),
+        }
+    return [promise for promise, is_kept in kept.items() if not is_kept]
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -54,7 +57,7 @@ def test_flipped_bytes(kind: str, originals: dict[str, bytes], tmp_path: Path, d
         raw[at] = data.draw(st.integers(0, 255))
     path = tmp_path / "damaged"
     path.write_bytes(raw)
-    opens_or_refuses(path, kind)
+    assert broken_promises(path, kind) == []
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -64,7 +67,7 @@ def test_cut_short(kind: str, originals: dict[str, bytes], tmp_path: Path, share
     raw = originals[kind]
     path = tmp_path / "cut"
     path.write_bytes(raw[: int(share * len(raw))])
-    opens_or_refuses(path, kind)
+    assert broken_promises(path, kind) == []
 
 
 @FUZZ
@@ -80,7 +83,7 @@ def test_zarr_metadata_with_flipped_bytes(tmp_path: Path, data: st.DataObject):
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(32, 126))
     path.write_bytes(raw)
     try:
-        opens_or_refuses(store, "zarr")
+        assert broken_promises(store, "zarr") == []
     finally:
         path.write_bytes(before)
 
@@ -107,7 +110,7 @@ MAGICS = (
 def test_noise_behind_every_magic_number(tmp_path: Path, magic: bytes, rest: bytes):
     path = tmp_path / "noise"
     path.write_bytes(magic + rest)
-    opens_or_refuses(path, "noise")
+    assert broken_promises(path, "noise") == []
 
 
 @settings(FUZZ, max_examples=60)
@@ -124,7 +127,7 @@ def test_radolan_headers(
     codes = np.zeros(shape, np.int64)
     path = tmp_path / "radolan"
     path.write_bytes(files.radolan_bytes(product, 0, codes, version, interval, "E-01", lead))
-    opens_or_refuses(path, "radolan")
+    assert broken_promises(path, "radolan") == []
 
 
 @settings(FUZZ, max_examples=60)
@@ -137,7 +140,7 @@ def test_pgm_headers(tmp_path: Path, size: tuple[int, int], depth: int, comment:
     path = tmp_path / "pgm"
     line = " ".join(comment.split()).encode()
     path.write_bytes(b"P5\n# " + line + b"\n# obstime 202005011200\n%d %d\n%d\n" % (*size, depth) + bytes(50))
-    opens_or_refuses(path, "pgm")
+    assert broken_promises(path, "pgm") == []
 
 
 @settings(FUZZ, max_examples=40)
