@@ -9,7 +9,7 @@ import geoscope
 from geoscope.cli.shell import progress_bar
 from geoscope.errors import Cancelled, DataError
 
-COMMANDS = ["nowcast", "verify", "models", "samples", "fetch", "train", "serve"]
+COMMANDS = "nowcast verify benchmark models samples fetch train export prepare serve".split()
 
 
 def fail_with(monkeypatch, error: BaseException) -> None:
@@ -98,12 +98,13 @@ def test_ctrl_c_ends_with_130_and_one_line(run, monkeypatch, stop):
     assert result.stderr == "geoscope: stopped; nothing half-written was left behind\n"
 
 
-def test_the_progress_bar_shows_title_stage_and_share(monkeypatch, capsys):
+@pytest.mark.parametrize(("stage", "said"), [("motion", "nowcast: motion "), ("", "nowcast ")])
+def test_the_progress_bar_shows_title_stage_and_share(monkeypatch, capsys, stage, said):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with progress_bar("nowcast") as progress:
-        progress("motion", 0.25)
-        progress("", 0.5)
-    text = capsys.readouterr().err
-    assert "nowcast: motion" in text or "nowcast" in text
-    assert "50%" in text
+        progress("reading", 0.25)
+        progress(stage, 0.5)
+    last = capsys.readouterr().err.rpartition("nowcast")
+    assert "".join(last[1:]).startswith(said)
+    assert "50%" in last[2]

@@ -68,7 +68,8 @@ def test_a_bad_name_for_json_is_refused(refused, forecast, tmp_path, name, words
 
 
 def test_an_observation_of_another_storm_is_refused(refused, forecast):
-    refused("verify", forecast, "simulated-storms")
+    line = refused("verify", forecast, "simulated-storms")
+    assert "the grids differ: forecast (118, 87) and observed (256, 256) pixels; give align=" in line
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])

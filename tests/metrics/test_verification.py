@@ -128,4 +128,5 @@ def test_fields_that_do_not_belong_together_are_refused():
 
 
 def test_units_written_in_another_way_are_the_same():
-    verify(FORECAST, OBSERVED.assign_attrs(units="mm h-1"))
+    scores = verify(FORECAST, OBSERVED.assign_attrs(units="mm h-1"))
+    xr.testing.assert_identical(scores, verify(FORECAST, OBSERVED))
