@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geoscope.data.digits import SIDE, SPLITS, Split, load_digits
+from geoscope.data.digit_sequences import DigitSequences
+from geoscope.data.digits import SIDE, SPLITS, Split
 from geoscope.data.formats.faults import fault, reading
+from geoscope.data.frame_samples import check_counts, frame_sample
 from geoscope.errors import ConfigError, DataError
 
 
@@ -26,74 +28,28 @@ class MovingMnistConfig:
     speed: float = 3.6
 
     def __post_init__(self) -> None:
-        for name in ("in_frames", "out_frames", "digits"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: expected 1 or more")
+        check_counts(in_frames=self.in_frames, out_frames=self.out_frames, digits=self.digits)
         if self.size <= SIDE:
             raise ConfigError(f"size={self.size}: expected more than {SIDE}, the side of a digit")
         if not 0 <= self.speed <= self.size - SIDE:
             raise ConfigError(f"speed={self.speed}: expected 0 to {self.size - SIDE} pixels a frame")
 
 
-def random_for(seed: int, split: Split, index: int) -> np.random.Generator:
-    """The random numbers of one sample: they depend on nothing but seed, split and index."""
-    return np.random.default_rng([seed, SPLITS.index(split), index])
+class MovingMnist(DigitSequences[MovingMnistConfig]):
+    """Moving digits as a map-style dataset without end, see `DigitSequences`."""
 
+    title = "moving digits"
+    config_type = MovingMnistConfig
+    usual_count = 10_000
 
-def check_request(count: int, seed: int) -> None:
-    """Refuse a number of samples or a seed that cannot be.
-
-    Raises:
-        ConfigError: fewer than one sample, or a negative seed.
-    """
-    if count < 1:
-        raise ConfigError(f"count={count}: expected 1 or more samples")
-    if seed < 0:
-        raise ConfigError(f"seed={seed}: expected zero or more")
-
-
-def frame_sample(frames: np.ndarray, in_frames: int) -> dict[str, np.ndarray]:
-    """``frames`` (T, H, W) cut in two: ``input`` (in_frames, H, W, 1) and ``target``, the rest."""
-    frames = frames[..., None]
-    return {"input": frames[:in_frames], "target": frames[in_frames:]}
-
-
-class MovingMnist:
-    """Moving digits as a map-style dataset: ``input`` (T, H, W, 1) and ``target`` (T', H, W, 1), float32 in [0, 1].
-
-    Without ``folder`` the digits are glyphs drawn by geoscope, not MNIST: ``source`` says which. The digits of the
-    three splits differ.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path | None = None,
-        split: Split = "train",
-        *,
-        count: int = 10_000,
-        seed: int = 0,
-        config: MovingMnistConfig | None = None,
-    ) -> None:
-        check_request(count, seed)
-        digits = load_digits(folder).part(split)
-        self.images, self.source = digits.images, digits.source
-        self.split: Split = split
-        self.count, self.seed, self.config = count, seed, config or MovingMnistConfig()
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if not 0 <= index < self.count:
-            raise IndexError(f"sample {index} of {self.count}")
+    def frames(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The digits set out from anywhere, in any direction, at the same speed."""
         config = self.config
-        random = random_for(self.seed, self.split, index)
-        chosen = self.images[random.integers(0, len(self.images), config.digits)]
         start = random.uniform(0, 1, (config.digits, 2))
         angle = random.uniform(0, 2 * np.pi, config.digits)
         step = np.stack((np.sin(angle), np.cos(angle)), axis=1) * config.speed / (config.size - SIDE)
-        frames = draw_moving(chosen, start, step, config.in_frames + config.out_frames, config.size)
-        return frame_sample(frames.astype(np.float32) * np.float32(1 / 255), config.in_frames)
+        frames = draw_moving(images, start, step, config.in_frames + config.out_frames, config.size)
+        return frames.astype(np.float32) * np.float32(1 / 255)
 
 
 def draw_moving(

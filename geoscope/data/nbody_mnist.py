@@ -9,13 +9,12 @@ Positions are the (x, y) of a digit's top left corner on a canvas of 128 x 128 p
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from geoscope.data.digits import Split, load_digits
-from geoscope.data.moving_mnist import check_request, frame_sample, random_for
+from geoscope.data.digit_sequences import DigitSequences
+from geoscope.data.frame_samples import check_counts
 from geoscope.errors import ConfigError
 
 Force = Literal["none", "r0", "r1", "r2"]
@@ -50,9 +49,12 @@ class NBodyConfig:
         return 2 * self.size
 
     def __post_init__(self) -> None:
-        for name in ("in_frames", "out_frames", "digits", "steps_per_frame"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: expected 1 or more")
+        check_counts(
+            in_frames=self.in_frames,
+            out_frames=self.out_frames,
+            digits=self.digits,
+            steps_per_frame=self.steps_per_frame,
+        )
         if self.size < 32:
             raise ConfigError(f"size={self.size}: expected 32 or more, so that digits can move")
         if self.force not in ("none", *_EXPONENT):
@@ -64,41 +66,19 @@ class NBodyConfig:
             raise ConfigError(f"margin={self.margin}: expected 0 to {self.size}")
 
 
-class NBodyMnist:
-    """N-body MNIST as a map-style dataset: ``input`` (T, H, W, 1) and ``target`` (T', H, W, 1), float32 in [0, 1].
+class NBodyMnist(DigitSequences[NBodyConfig]):
+    """N-body MNIST as a map-style dataset without end, see `DigitSequences`."""
 
-    Without ``folder`` the digits are glyphs drawn by geoscope, not MNIST: ``source`` says which. The digits of the
-    three splits differ.
-    """
+    title = "N-body digits"
+    config_type = NBodyConfig
+    usual_count = 20_000
 
-    def __init__(
-        self,
-        folder: str | Path | None = None,
-        split: Split = "train",
-        *,
-        count: int = 20_000,
-        seed: int = 0,
-        config: NBodyConfig | None = None,
-    ) -> None:
-        check_request(count, seed)
-        digits = load_digits(folder).part(split)
-        self.images, self.source = digits.images, digits.source
-        self.split: Split = split
-        self.count, self.seed, self.config = count, seed, config or NBodyConfig()
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        if not 0 <= index < self.count:
-            raise IndexError(f"sample {index} of {self.count}")
-        config = self.config
-        random = random_for(self.seed, self.split, index)
-        chosen = self.images[random.integers(0, len(self.images), config.digits)]
-        place = random.uniform(0, 1, (config.digits, 2))
-        angle = random.uniform(0, 2 * np.pi, config.digits)
-        speed = random.uniform(0, config.top_start_speed, config.digits)
-        return frame_sample(simulate(chosen, place, angle, speed, config), config.in_frames)
+    def frames(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The digits set out from anywhere, in any direction, each at its own speed."""
+        place = random.uniform(0, 1, (self.config.digits, 2))
+        angle = random.uniform(0, 2 * np.pi, self.config.digits)
+        speed = random.uniform(0, self.config.top_start_speed, self.config.digits)
+        return simulate(images, place, angle, speed, self.config)
 
 
 def simulate(

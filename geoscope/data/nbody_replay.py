@@ -11,7 +11,7 @@ import numpy as np
 
 from geoscope.data.digits import load_digits
 from geoscope.data.formats.faults import check_bytes, fault, reading
-from geoscope.data.moving_mnist import frame_sample
+from geoscope.data.frame_samples import frame_sample
 from geoscope.data.nbody_mnist import NBodyConfig, simulate
 
 _AT_REST = {

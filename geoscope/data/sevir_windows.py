@@ -14,7 +14,7 @@ import numpy as np
 from geoscope.data import hdf5
 from geoscope.data.digits import Split
 from geoscope.data.formats.faults import fault
-from geoscope.data.moving_mnist import frame_sample
+from geoscope.data.frame_samples import check_counts, frame_sample
 from geoscope.data.sevir_catalogue import SevirEvent, read_catalogue
 from geoscope.errors import ConfigError, DataError
 
@@ -88,9 +88,7 @@ class SevirWindows:
             ConfigError: an option that cannot be.
             DataError: the catalogue or a file is missing or damaged, or the split is empty.
         """
-        for name, value in (("in_frames", in_frames), ("out_frames", out_frames), ("stride", stride)):
-            if value < 1:
-                raise ConfigError(f"{name}={value}: expected 1 or more")
+        check_counts(in_frames=in_frames, out_frames=out_frames, stride=stride)
         if absent not in ("refuse", "leave out"):
             raise ConfigError(f"absent={absent!r}: expected 'refuse' or 'leave out'")
         _factor(rescale)

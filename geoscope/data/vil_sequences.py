@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from geoscope.data.formats.faults import fault, reading
-from geoscope.data.moving_mnist import frame_sample
+from geoscope.data.frame_samples import check_counts, frame_sample
 from geoscope.data.sevir_windows import Rescale, rescale_codes
-from geoscope.errors import ConfigError, DataError
+from geoscope.errors import DataError
 
 
 class VilSequences:
@@ -40,9 +40,7 @@ class VilSequences:
             ConfigError: a number of frames that cannot be, or an unknown ``rescale``.
             DataError: a file without such an array, with another interval or size, or no window in any.
         """
-        for name, value in (("in_frames", in_frames), ("out_frames", out_frames), ("stride", stride)):
-            if value < 1:
-                raise ConfigError(f"{name}={value}: expected 1 or more")
+        check_counts(in_frames=in_frames, out_frames=out_frames, stride=stride)
         self.in_frames, self.length = in_frames, in_frames + out_frames
         self.rescale: Rescale = rescale
         self.sequences = [_read(Path(path), interval_minutes) for path in paths]

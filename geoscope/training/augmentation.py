@@ -5,10 +5,10 @@ drawn depends on the generator alone, so a window is a function of its seed.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from geoscope.data.frame_samples import Samples
 from geoscope.data.storms import StormConfig, simulate_storms
 from geoscope.errors import ConfigError
 
@@ -136,14 +136,6 @@ class Augmentation:
         if self.turns:
             rain = random_turn(rain, random)
         return np.ascontiguousarray(rain, dtype=np.float32)
-
-
-class Samples(Protocol):
-    """A map-style dataset of dicts of arrays (T, H, W, C)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> dict[str, np.ndarray]: ...
 
 
 class TurnedFrames:

@@ -1,7 +1,7 @@
 """Windows of storm events for networks that map frames to frames: ordered for validation, drawn for training.
 
-Rain goes to the network on a logarithmic scale,
-because sources are not calibrated against each other; `decode_rain` is the way back.
+Rain goes to the network on a logarithmic scale (`geoscope.data.rain_scale`), because sources are not calibrated against
+each other.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoscope.data.events import NO_DATA, Event
-from geoscope.data.rain_scale import decode_rain as decode_rain
+from geoscope.data.frame_samples import check_counts, check_request, frame_sample
 from geoscope.data.rain_scale import encode_rain
 from geoscope.errors import ConfigError, DataError
 from geoscope.training.augmentation import Augmentation, coarsen, fit_square
@@ -39,9 +39,7 @@ class EventWindowConfig:
         return self.in_frames + self.out_frames
 
     def __post_init__(self) -> None:
-        for name in ("in_frames", "out_frames", "stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: expected 1 or more")
+        check_counts(in_frames=self.in_frames, out_frames=self.out_frames, stride=self.stride)
         if self.size < 8:
             raise ConfigError(f"size={self.size}: expected 8 pixels or more")
         if self.interval_minutes is not None and not self.interval_minutes > 0:
@@ -72,13 +70,8 @@ def as_sample(rain: np.ndarray, in_frames: int) -> dict[str, np.ndarray]:
 
     ``known`` (T', H, W, 1) bool belongs to the target.
     """
-    rain = rain[..., None]
-    values = encode_rain(np.nan_to_num(rain))
-    return {
-        "input": values[:in_frames],
-        "target": values[in_frames:],
-        "known": np.isfinite(rain[in_frames:]),
-    }
+    sample = frame_sample(encode_rain(np.nan_to_num(rain)), in_frames)
+    return sample | {"known": np.isfinite(rain[in_frames:, ..., None])}
 
 
 class EventWindows:
@@ -151,10 +144,7 @@ class DrawnEventWindows:
             ConfigError: no sample asked for, or a negative seed.
             DataError: no event is long enough, or an event's interval does not fit.
         """
-        if count < 1 or seed < 0:
-            raise ConfigError(
-                f"count={count}, seed={seed}: expected 1 or more samples and a seed of zero or more"
-            )
+        check_request(count, seed)
         self.config, self.augmentation = config or EventWindowConfig(), augmentation or Augmentation()
         self.count, self.seed = count, seed
         span = self.config.frames - 1

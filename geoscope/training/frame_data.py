@@ -5,10 +5,11 @@ Samples are dicts of ``input`` (T, H, W, C) and ``target`` (T', H, W, C), float3
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
+from geoscope.data.frame_samples import Samples
 from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig, PublishedMovingMnist
 from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.data.sevir_windows import SevirWindows
@@ -22,14 +23,6 @@ from geoscope.training.event_windows import DrawnEventWindows, EventWindowConfig
 from geoscope.zoo.tables import build, nearest
 
 _ENDLESS = 2**62
-
-
-class Samples(Protocol):
-    """A map-style dataset of frames."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)

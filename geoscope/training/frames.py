@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geoscope.data.frame_samples import Samples
 from geoscope.data.rain_scale import decode_rain
 from geoscope.data.sevir_windows import restore_codes
 from geoscope.errors import ConfigError
@@ -21,7 +22,7 @@ from geoscope.models.networks.frames import scheduled_hints
 from geoscope.models.networks.weights import NetworkHeader, save_network
 from geoscope.training.contact_sheet import contact_sheet
 from geoscope.training.engine import Batch, Progress, Settings, Task
-from geoscope.training.frame_data import FrameData, Samples
+from geoscope.training.frame_data import FrameData
 
 RAIN_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
 # What a recipe need not say; the rest are the defaults of `Settings`. The schedule is the published one.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from geoscope.data.frame_samples import check_request
 from geoscope.errors import ConfigError
 from geoscope.training.augmentation import simulated_rain
 from geoscope.training.event_windows import EventWindowConfig, as_sample
@@ -36,10 +37,7 @@ class SimulatedWindows:
             ConfigError: no sample asked for, a negative seed, pixels without size or a square below 16 pixels.
         """
         self.config = config or EventWindowConfig()
-        if count < 1 or seed < 0:
-            raise ConfigError(
-                f"count={count}, seed={seed}: expected 1 or more samples and a seed of zero or more"
-            )
+        check_request(count, seed)
         if not pixel_km > 0:
             raise ConfigError(f"pixel_km={pixel_km}: expected more than zero")
         if self.config.size < 16:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from geoscope.data.frame_samples import Samples
 from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig
 from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.errors import ConfigError
@@ -29,7 +30,7 @@ from geoscope.models.networks import NAMES, Size
 from geoscope.models.networks.frames import parameter_count
 from geoscope.models.networks.weights import read_network
 from geoscope.training.engine import Progress, Settings, checkpoints, fit
-from geoscope.training.frame_data import FrameData, Samples
+from geoscope.training.frame_data import FrameData
 from geoscope.training.frames import DEFAULTS, FramesTask, ModelTable, stacked
 from geoscope.zoo.tables import nearest
 

@@ -7,6 +7,7 @@ import pytest
 
 from geoscope.data.events import Event
 from geoscope.data.radar import open_radar
+from geoscope.data.rain_scale import decode_rain, encode_rain
 from geoscope.data.storms import StormConfig, simulate_storms
 from geoscope.errors import ConfigError, DataError
 from geoscope.training.augmentation import Augmentation
@@ -15,8 +16,6 @@ from geoscope.training.event_windows import (
     DrawnEventWindows,
     EventWindowConfig,
     EventWindows,
-    decode_rain,
-    encode_rain,
     wetter_place,
 )
 from geoscope.training.splits import GroupRule
@@ -177,9 +176,12 @@ def test_windows_that_cannot_be_are_refused(options, message):
         EventWindowConfig(**options)
 
 
-@pytest.mark.parametrize("options", [{"count": 0}, {"seed": -1}])
-def test_draws_that_cannot_be_are_refused(options):
-    with pytest.raises(ConfigError, match="expected 1 or more samples and a seed of zero or more"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"count": 0}, "count=0: expected 1 or more samples"), ({"seed": -1}, "seed=-1: expected zero or more")],
+)
+def test_draws_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
         DrawnEventWindows([ramp()], SMALL, **options)
 
 
