@@ -9,12 +9,13 @@ import numpy as np
 
 from geoscope.inference.benchmark import Benchmark, EventScores
 from geoscope.metrics.accumulate import Verification
-from geoscope.metrics.contingency import Contingency, critical_success_index
+from geoscope.metrics.bootstrap import interval, interval_of_mean, paired_interval
 from geoscope.metrics.tables import mean_of_known
 from geoscope.zoo.fairness import fair_baselines, fairest_of
 
 POOLED, MEAN = "all events, pooled", "mean of the events"
 DRAWS = 1000
+CSI_MEAN = "csi_mean_all"
 AVERAGED = ("csi_mean", "mae", "bias", "rain_ratio", "crps", "seconds")
 
 
@@ -82,19 +83,17 @@ def _rows(
     parts: dict[str, list[Verification]],
     draws: int,
 ) -> list[Row]:
-    often = _often(len(next(iter(parts.values()))), draws)
-    drawn = {name: _csi_means(each, often) for name, each in parts.items()}
-    means = {name: float(_csi_means(each, np.ones((1, len(each))))[0]) for name, each in parts.items()}
+    totals = {name: _sum(each) for name, each in parts.items()}
     made = []
-    for name, each in parts.items():
-        total = _sum(each)
+    for name, total in totals.items():
+        each, csi_mean = parts[name], total.overall(CSI_MEAN)
         is_ensemble = total.total("ensemble") is not None
         fair = fairest_of(name, [other for other in parts if other != name], members=is_ensemble)
-        low, high = _between(drawn[name])
+        low, high = interval(each, CSI_MEAN, draws=draws)
         gain, gain_low, gain_high = math.nan, math.nan, math.nan
         if fair is not None:
-            gain = means[name] - means[fair.name]
-            gain_low, gain_high = _between(drawn[name] - drawn[fair.name])
+            gain = csi_mean - totals[fair.name].overall(CSI_MEAN)
+            gain_low, gain_high = paired_interval(each, parts[fair.name], CSI_MEAN, draws=draws)
         settings = total.settings
         skill = mean_of_known(np.asarray(total.overall("fss")))
         seconds = [second for one in chosen for second in one.seconds[name]]
@@ -106,7 +105,7 @@ def _rows(
                 leads=max(one.leads for one in chosen),
                 lead_minutes=max(one.leads * one.interval_minutes for one in chosen),
                 csi=_by(settings.thresholds, total.overall("csi")),
-                csi_mean=means[name],
+                csi_mean=csi_mean,
                 csi_low=low,
                 csi_high=high,
                 fss=_by(settings.scales, skill),
@@ -135,12 +134,11 @@ def _brier_skill(total: Verification) -> dict[str, float]:
 def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row]:
     """The mean of the events' rows of each model; intervals from drawing events."""
     by_model = {name: [row for row in table if row.model == name] for name in outcome.models}
-    often = _often(len(outcome.events), draws) / len(outcome.events)
     values = {name: np.array([row.csi_mean for row in each]) for name, each in by_model.items()}
     made = []
     for name, each in by_model.items():
         one = each[0]
-        low, high = _between(often @ values[name])
+        low, high = interval_of_mean(values[name], draws=draws)
         numbers: dict[str, Any] = {key: _mean([getattr(row, key) for row in each]) for key in AVERAGED}
         tables = {
             key: {inner: _mean([getattr(row, key)[inner] for row in each]) for inner in getattr(one, key)}
@@ -149,7 +147,7 @@ def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row
         gain: dict[str, Any] = {"gain": math.nan, "gain_low": math.nan, "gain_high": math.nan}
         if one.fair:
             difference = values[name] - values[one.fair]
-            gain_low, gain_high = _between(often @ difference)
+            gain_low, gain_high = interval_of_mean(difference, draws=draws)
             gain = {"gain": float(difference.mean()), "gain_low": gain_low, "gain_high": gain_high}
         made.append(
             Row(
@@ -175,36 +173,6 @@ def _mean_rows(table: Sequence[Row], outcome: Benchmark, draws: int) -> list[Row
 def _mean(values: Sequence[float]) -> float:
     """The mean of what is known, NaN where nothing is."""
     return float(mean_of_known(np.asarray(values, np.float64)))
-
-
-def _often(count: int, draws: int) -> np.ndarray:
-    """How often each of ``count`` events is taken in each draw: (draw, event); one event alone leaves no draw."""
-    if count < 2:
-        return np.empty((0, count))
-    taken = np.random.default_rng(0).integers(count, size=(draws, count))
-    return np.stack([np.bincount(row, minlength=count) for row in taken])
-
-
-def _csi_means(each: Sequence[Verification], often: np.ndarray) -> np.ndarray:
-    """CSI mean of each draw. A threshold that nobody forecast or saw counts 0, for every model alike.
-
-    That keeps models comparable, where `Verification.csi_mean` leaves such a threshold out for the model that is silent
-    and counts 0 for the one that raised a false alarm.
-    """
-    counts = [one.total("events") for one in each]
-    parts = (
-        np.stack([getattr(count, name) for count in counts]) for name in Contingency.__dataclass_fields__
-    )
-    together = Contingency(*(np.tensordot(often, part, 1) for part in parts))
-    return np.nan_to_num(critical_success_index(together)).mean(axis=-1)
-
-
-def _between(drawn: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of the draws; NaN without any."""
-    if not drawn.size:
-        return math.nan, math.nan
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _by(keys: Sequence[float], values: Any) -> dict[str, float]:

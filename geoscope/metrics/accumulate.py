@@ -170,8 +170,8 @@ class Verification:
     def overall(self, score: str) -> Any:
         """A score of all leads together: a number, or an array by threshold (and scale, pool, ...).
 
-        ``score`` is a name in `to_dataset()` without "_pooled", such as "csi", "mae" or "fss", or "csi_mean". NaN when
-        it was not counted.
+        ``score`` is a name in `to_dataset()` without "_pooled", such as "csi", "mae" or "fss", or "csi_mean", or
+        "csi_mean_all" (`geoscope.metrics.tables`). NaN when it was not counted.
 
         Raises:
             ConfigError: no such score.

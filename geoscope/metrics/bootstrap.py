@@ -54,7 +54,7 @@ def intervals(
         ConfigError: as `interval`.
     """
     wanted = statistics if isinstance(statistics, Mapping) else {name: name for name in statistics}
-    often = _draw(each, draws, level, seed)
+    often = _draw(len(each), draws, level, seed)
     return {
         name: _middle(_values(each, statistic, often), level, len(each)) for name, statistic in wanted.items()
     }
@@ -82,14 +82,29 @@ def paired_interval(
         raise ConfigError(
             f"{len(each)} events against {len(baseline)} of the baseline: give the same events to both"
         )
-    often = _draw(each, draws, level, seed)
+    often = _draw(len(each), draws, level, seed)
     values = compare(_values(each, statistic, often), _values(baseline, statistic, often))
     return _middle(values, level, len(each))
 
 
-def _draw(each: Sequence[Verification], draws: int, level: float, seed: int) -> np.ndarray:
+def interval_of_mean(
+    values: Sequence[float] | np.ndarray, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """`interval` of the plain mean of one number for each event, so that long and wet events weigh no more.
+
+    A draw with an event whose number is NaN is left out.
+
+    Raises:
+        ConfigError: nothing to draw from, fewer than one draw, or a level outside (0, 1).
+    """
+    numbers = np.asarray(values, np.float64)
+    often = _draw(len(numbers), draws, level, seed)
+    drawn = np.where(often > 0, often * numbers, 0.0).mean(axis=1)
+    return _middle(drawn, level, len(numbers))
+
+
+def _draw(count: int, draws: int, level: float, seed: int) -> np.ndarray:
     """How often each event is taken in each draw, int64 (draw, event)."""
-    count = len(each)
     if not count:
         raise ConfigError("nothing to draw from: give one verification for each event or issue time")
     if draws < 1 or not 0 < level < 1:

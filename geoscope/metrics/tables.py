@@ -157,18 +157,30 @@ def csi_mean(counts: contingency.Contingency) -> np.ndarray:
     return mean_of_known(contingency.critical_success_index(counts))
 
 
+def csi_mean_all(counts: contingency.Contingency) -> np.ndarray:
+    """Mean over all thresholds of the CSI; one that nobody forecast or saw counts 0, for every model alike.
+
+    That keeps models comparable, where `csi_mean` leaves such a threshold out for the model that is silent and counts 0
+    for the one that raised a false alarm.
+    """
+    return np.nan_to_num(contingency.critical_success_index(counts)).mean(axis=-1)
+
+
+MEANS: dict[str, Formula] = {"csi_mean": csi_mean, "csi_mean_all": csi_mean_all}  # of the family events
+
+
 def formula_of(name: str) -> tuple[str, Formula]:
-    """The family that a score is counted in, and how it follows from its sums; also "csi_mean".
+    """The family that a score is counted in, and how it follows from its sums; also of MEANS.
 
     Raises:
         ConfigError: no such score.
     """
-    if name == "csi_mean":
-        return "events", csi_mean
+    if name in MEANS:
+        return "events", MEANS[name]
     for family, scores in TABLES.items():
         if name in scores:
             return family, scores[name][1]
-    known = ", ".join(["csi_mean", *(score for scores in TABLES.values() for score in scores)])
+    known = ", ".join([*MEANS, *(score for scores in TABLES.values() for score in scores)])
     raise ConfigError(f"{name!r} is no score: give one of {known}")
 
 

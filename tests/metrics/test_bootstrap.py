@@ -5,7 +5,7 @@ import pytest
 
 from geoscope.errors import ConfigError
 from geoscope.metrics.accumulate import Verification
-from geoscope.metrics.bootstrap import interval, intervals, paired_interval
+from geoscope.metrics.bootstrap import interval, interval_of_mean, intervals, paired_interval
 
 
 def event(error, lead=5, pixels=4):
@@ -62,6 +62,22 @@ def test_events_are_drawn_together_for_a_comparison():
     hard = [0.0, 1, 5, 9]
     better, worse = [event(e) for e in hard], [event(e + 0.5) for e in hard]
     assert paired_interval(worse, better, "mae", draws=50) == pytest.approx((0.5, 0.5))
+
+
+def test_a_mean_of_numbers_weighs_every_event_the_same():
+    assert interval_of_mean([1, 3], draws=400) == (1, 3)  # as two events of "mae" 1 and 3
+    assert interval_of_mean([2.5] * 3, draws=20) == (2.5, 2.5)
+    assert np.isnan(interval_of_mean([2.0], draws=20)).all()
+    assert interval_of_mean([1, 1, np.nan], draws=400) == (1, 1)
+    with pytest.raises(ConfigError, match="nothing to draw"):
+        interval_of_mean([])
+
+
+def test_a_threshold_that_nobody_reached_is_left_out_of_one_mean_and_0_in_the_other():
+    both = [Verification((1, 5)).update([[2.0, 2]], [[2.0, wet]], 5) for wet in (0, 2)]
+    assert interval(both, "csi_mean", draws=400) == (0.5, 1)
+    assert interval(both, "csi_mean_all", draws=400) == (0.25, 0.5)
+    assert (both[0].overall("csi_mean"), both[0].overall("csi_mean_all")) == (0.5, 0.25)
 
 
 def test_what_cannot_be_drawn_is_refused():
