@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from geoscope.errors import ConfigError
+from geoscope.models.baselines.field_mean import mean_of_fields
 
 THRESHOLDS_MM_H = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
@@ -111,7 +112,7 @@ def run(runner: Any, past: np.ndarray, asked: Asked, progress: Progress, **scene
     )
     probability = None if asked.thresholds is None else share_of_members(rain, asked.thresholds)
     if asked.members is None:
-        rain = mean_of_members(rain)
+        rain = mean_of_fields(rain)
     return Given(rain, probability, count, asked.seed)
 
 
@@ -128,14 +129,6 @@ def _refusal(runner: Any, what: str) -> str:
             f"{runner.card.name} gives no probabilities without members: ask for members, such as members=20"
         )
     return f"{runner.card.name} gives no {what}: use an ensemble such as model='pysteps-steps', or leave {what} out"
-
-
-def mean_of_members(rain: np.ndarray) -> np.ndarray:
-    """The mean (L, H, W) of members (M, L, H, W), over those with data at a pixel; NaN where none has."""
-    known = np.isfinite(rain)
-    total = np.where(known, rain, 0.0).sum(axis=0, dtype=np.float64)
-    count = known.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def share_of_members(rain: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:

@@ -9,7 +9,18 @@ import geoscope
 from geoscope.cli.shell import progress_bar
 from geoscope.errors import Cancelled, DataError
 
-COMMANDS = "nowcast verify benchmark models samples fetch train export prepare serve".split()
+COMMANDS = [
+    "nowcast",
+    "verify",
+    "benchmark",
+    "models",
+    "samples",
+    "fetch",
+    "train",
+    "export",
+    "prepare",
+    "serve",
+]
 
 
 def fail_with(monkeypatch, error: BaseException) -> None:

@@ -11,8 +11,9 @@ import xarray as xr
 import geoscope as gs
 from geoscope.errors import ConfigError
 from geoscope.inference import loading, uncertainty
-from geoscope.inference.uncertainty import mean_of_members, read_request, share_of_members
+from geoscope.inference.uncertainty import read_request, share_of_members
 from geoscope.metrics.verification import verify
+from geoscope.models.baselines.field_mean import mean_of_fields
 from geoscope.zoo.cards import card, list_models
 
 
@@ -150,7 +151,7 @@ def test_the_dataset_can_be_verified():
 
 def test_members_and_shares_by_hand():
     members = np.array([[[[1.0, np.nan, np.nan]]], [[[4.0, 6.0, np.nan]]]], np.float32)
-    np.testing.assert_array_equal(mean_of_members(members), [[[2.5, 6.0, np.nan]]])
+    np.testing.assert_array_equal(mean_of_fields(members), [[[2.5, 6.0, np.nan]]])
     np.testing.assert_array_equal(
         share_of_members(members, (0.7, 4.0)), [[[[1, 1, np.nan]]], [[[0.5, 1, np.nan]]]]
     )

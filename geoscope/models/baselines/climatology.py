@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from geoscope.models.baselines.field_mean import mean_of_fields
 from geoscope.zoo.cards import ModelCard
 
 
@@ -29,9 +30,6 @@ class Climatology:
         progress: Callable[[str, float], None],
     ) -> np.ndarray:
         """The mean of ``past`` (T, H, W) over time, repeated: (lead_steps, H, W); NaN where no frame has data."""
-        known = np.isfinite(past)
-        count = known.sum(axis=0)
-        total = np.where(known, past, 0.0).sum(axis=0, dtype=np.float64)
-        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        mean = mean_of_fields(past)
         progress("climatology", 1.0)
         return np.repeat(mean[None], lead_steps, axis=0)

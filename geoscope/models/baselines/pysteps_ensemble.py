@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoscope.models.baselines import pysteps_run
+from geoscope.models.baselines.field_mean import mean_of_fields
 from geoscope.zoo.cards import ModelCard
 
 Progress = Callable[[str, float], None]
@@ -30,10 +31,7 @@ class PystepsSteps:
 
     def forecast(self, past: np.ndarray, **options: Any) -> np.ndarray:
         """The mean (L, H, W) of `default_members` members, seed 0; options as for `forecast_ensemble`."""
-        members = self.forecast_ensemble(past, members=self.default_members, seed=0, **options)
-        known = np.isfinite(members)
-        mean = np.where(known, members, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return np.where(known.any(axis=0), mean, np.nan).astype(np.float32)
+        return mean_of_fields(self.forecast_ensemble(past, members=self.default_members, seed=0, **options))
 
     def forecast_ensemble(
         self,
