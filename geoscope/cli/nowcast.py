@@ -1,7 +1,7 @@
 """`geoscope nowcast`: from an event to a forecast in a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,48 +18,51 @@ if TYPE_CHECKING:
 SHARE_OF_RUN = 0.8  # of the progress bar; the rest is writing
 MANY_SUFFIXES = (".nc", ".zarr")  # of files that hold more than one field
 
+Event = Annotated[
+    str, typer.Argument(metavar="EVENT", help="A sample's name, a file, a folder, or a glob in quotes.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="File to write: .nc, .zarr, .tif, .gif, .mp4 or .png.")
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="See geoscope models.")]
+IssueTime = Annotated[
+    str | None,
+    typer.Option(help="UTC time of the last frame the model sees, 2018-09-14T05:00; default the last frame."),
+]
+LeadSteps = Annotated[
+    int | None, typer.Option(help="Frames ahead; default one hour, or three frames where they are sparse.")
+]
+Variable = Annotated[str | None, typer.Option(help="The quantity to read where a file holds several.")]
+FillGaps = Annotated[
+    str | None, typer.Option(help="What a missing frame becomes: nan, linear or previous; default refuse.")
+]
+Members = Annotated[int | None, typer.Option(help="So many members of an ensemble model, to .nc or .zarr.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Of the members: the same seed draws the same ones; default 0.")
+]
+Probabilities = Annotated[
+    bool,
+    typer.Option("--probabilities", help="Also the chance of rain above each threshold, to .nc or .zarr."),
+]
+Thresholds = Annotated[
+    str | None, typer.Option(help="Rain rates in mm/h of --probabilities; default 0.1,0.5,1,2,5,10,20.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
 
 def nowcast(
-    event: Annotated[
-        str, typer.Argument(metavar="EVENT", help="A sample's name, a file, a folder, or a glob in quotes.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write: .nc, .zarr, .tif, .gif, .mp4 or .png.")
-    ],
-    model: Annotated[str, typer.Option("--model", "-m", help="See geoscope models.")] = "earthformer-nowcast",
-    issue_time: Annotated[
-        str | None,
-        typer.Option(
-            help="UTC time of the last frame the model sees, 2018-09-14T05:00; default the last frame."
-        ),
-    ] = None,
-    lead_steps: Annotated[
-        int | None,
-        typer.Option(help="Frames ahead; default one hour, or three frames where they are sparse."),
-    ] = None,
-    variable: Annotated[
-        str | None, typer.Option(help="The quantity to read where a file holds several.")
-    ] = None,
-    fill_gaps: Annotated[
-        str | None,
-        typer.Option(help="What a missing frame becomes: nan, linear or previous; default refuse."),
-    ] = None,
-    members: Annotated[
-        int | None, typer.Option(help="So many members of an ensemble model, to .nc or .zarr.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of the members: the same seed draws the same ones; default 0.")
-    ] = None,
-    probabilities: Annotated[
-        bool,
-        typer.Option(
-            "--probabilities", help="Also the chance of rain above each threshold, to .nc or .zarr."
-        ),
-    ] = False,
-    thresholds: Annotated[
-        str | None, typer.Option(help="Rain rates in mm/h of --probabilities; default 0.1,0.5,1,2,5,10,20.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    event: Event,
+    out: Out,
+    model: Model = "earthformer-nowcast",
+    issue_time: IssueTime = None,
+    lead_steps: LeadSteps = None,
+    variable: Variable = None,
+    fill_gaps: FillGaps = None,
+    members: Members = None,
+    seed: Seed = None,
+    probabilities: Probabilities = False,
+    thresholds: Thresholds = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     every: archive.Every = None,
     start: archive.Start = None,
@@ -91,38 +94,13 @@ def nowcast(
         start=start, end=end, verify=verify, dask=dask, workers=workers, host=host, threads=threads,
         history=history,
     )  # fmt: skip
-    import geoscope as gs
-    from geoscope.viz.export import DATA_SUFFIXES, PICTURE_SUFFIXES, save
-
-    check_output("--out", out, (*DATA_SUFFIXES, *PICTURE_SUFFIXES), overwrite)
-    wanted = _probabilities(probabilities, thresholds)
-    if (members is not None or wanted) and out.suffix.lower() not in MANY_SUFFIXES:
-        raise ConfigError(
-            f"--out {str(out)!r}: members and probabilities are written to {' or '.join(MANY_SUFFIXES)}, "
-            f"a {out.suffix} holds one field"
-        )
-
-    with progress_bar("nowcast") as progress:
-        progress("reading", 0.0)
-        rain = open_event(event, variable, fill_gaps)
-        forecast = gs.nowcast(
-            rain,
-            model=model,
-            issue_time=issue_time,
-            lead_steps=lead_steps,
-            device=device,
-            progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share),
-            members=members,
-            seed=0 if seed is None else seed,
-            probabilities=wanted,
-        )
-        written = save(
-            forecast,
-            out,
-            overwrite=overwrite,
-            progress=lambda stage, share: progress(stage, SHARE_OF_RUN + (1 - SHARE_OF_RUN) * share),
-        )
-    typer.echo(_summary(written, forecast))
+    chances = _probabilities(probabilities, thresholds)
+    _check_outputs(out, overwrite, holds_many=members is not None or chances is not False)
+    _forecast_one(
+        event, out, variable=variable, fill_gaps=fill_gaps, overwrite=overwrite,
+        model=model, issue_time=issue_time, lead_steps=lead_steps, device=device, members=members,
+        seed=0 if seed is None else seed, probabilities=chances,
+    )  # fmt: skip
 
 
 def _probabilities(is_wanted: bool, thresholds: str | None) -> "bool | tuple[float, ...]":
@@ -131,6 +109,39 @@ def _probabilities(is_wanted: bool, thresholds: str | None) -> "bool | tuple[flo
     if not is_wanted:
         raise ConfigError("--thresholds are those of the probabilities: give --probabilities too")
     return parse_thresholds(thresholds)
+
+
+def _check_outputs(out: Path, overwrite: bool, *, holds_many: bool) -> None:
+    from geoscope.viz.export import DATA_SUFFIXES, PICTURE_SUFFIXES
+
+    check_output("--out", out, (*DATA_SUFFIXES, *PICTURE_SUFFIXES), overwrite)
+    if holds_many and out.suffix.lower() not in MANY_SUFFIXES:
+        raise ConfigError(
+            f"--out {str(out)!r}: members and probabilities are written to {' or '.join(MANY_SUFFIXES)}, "
+            f"a {out.suffix} holds one field"
+        )
+
+
+def _forecast_one(
+    event: str, out: Path, *, variable: str | None, fill_gaps: str | None, overwrite: bool, **options: Any
+) -> None:
+    """Read ``event``, forecast it with the ``options`` of `geoscope.nowcast`, write ``out`` and say so."""
+    import geoscope as gs
+    from geoscope.viz.export import save
+
+    with progress_bar("nowcast") as progress:
+        progress("reading", 0.0)
+        rain = open_event(event, variable, fill_gaps)
+        forecast = gs.nowcast(
+            rain, progress=lambda stage, share: progress(stage, SHARE_OF_RUN * share), **options
+        )
+        written = save(
+            forecast,
+            out,
+            overwrite=overwrite,
+            progress=lambda stage, share: progress(stage, SHARE_OF_RUN + (1 - SHARE_OF_RUN) * share),
+        )
+    typer.echo(_summary(written, forecast))
 
 
 def _summary(written: Path, forecast: "xr.DataArray | xr.Dataset") -> str:

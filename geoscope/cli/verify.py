@@ -23,58 +23,64 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLDS = "0.5,1,2,5,10"
 BY_LEAD = {"mae": "MAE", "rmse": "RMSE", "mean_error": "mean error", "crps": "CRPS"}
 MORE = "More scores"
+Writer = Callable[[Path, Any], None]
+
+
+Forecast = Annotated[
+    str,
+    typer.Argument(
+        metavar="FORECAST",
+        help="A .nc or .zarr of geoscope nowcast, an archive, a folder of them, or a glob in quotes.",
+    ),
+]
+Observed = Annotated[
+    str, typer.Argument(metavar="OBSERVED", help="A sample's name, a file, a folder, or a glob in quotes.")
+]
+Thresholds = Annotated[str, typer.Option(help="In the field's unit, with commas between.")]
+ThresholdUnits = Annotated[
+    str | None, typer.Option(help="Unit of the thresholds; refused when the fields have another.")
+]
+Region = Annotated[str | None, typer.Option(help="Box x_min,y_min,x_max,y_max in the forecast's x and y.")]
+Align = Annotated[str | None, typer.Option(help="For grids or times that differ: common or nearest.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all scores to this .json.")]
+CsvFile = Annotated[
+    Path | None, typer.Option("--csv", help="Write all scores to this .csv, one number a row.")
+]
+NetcdfFile = Annotated[Path | None, typer.Option("--netcdf", help="Write all scores to this .nc.")]
+Scales = Annotated[
+    str,
+    typer.Option(
+        help="Fractions skill score at these scales in pixels, such as 1,4,16.", rich_help_panel=MORE
+    ),
+]
+Pools = Annotated[str, typer.Option(help="CSI of block maxima, such as 4,16 pixels.", rich_help_panel=MORE)]
+Tolerances = Annotated[
+    str, typer.Option(help="CSI that forgives displacements up to these pixels.", rich_help_panel=MORE)
+]
+Structure = Annotated[
+    bool,
+    typer.Option("--structure", help="Spectrum, similarity, SAL and log error.", rich_help_panel=MORE),
+]
+Draws = Annotated[
+    int, typer.Option(help="Draws of the intervals over issue times; 0 for none.", rich_help_panel=MORE)
+]
 
 
 def verify(
-    forecast: Annotated[
-        str,
-        typer.Argument(
-            metavar="FORECAST",
-            help="A .nc or .zarr of geoscope nowcast, an archive, a folder of them, or a glob in quotes.",
-        ),
-    ],
-    observed: Annotated[
-        str,
-        typer.Argument(metavar="OBSERVED", help="A sample's name, a file, a folder, or a glob in quotes."),
-    ],
-    thresholds: Annotated[
-        str, typer.Option(help="In the field's unit, with commas between.")
-    ] = DEFAULT_THRESHOLDS,
-    threshold_units: Annotated[
-        str | None, typer.Option(help="Unit of the thresholds; refused when the fields have another.")
-    ] = None,
-    region: Annotated[
-        str | None, typer.Option(help="Box x_min,y_min,x_max,y_max in the forecast's x and y.")
-    ] = None,
-    align: Annotated[
-        str | None, typer.Option(help="For grids or times that differ: common or nearest.")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all scores to this .json.")] = None,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write all scores to this .csv, one number a row.")
-    ] = None,
-    netcdf_file: Annotated[
-        Path | None, typer.Option("--netcdf", help="Write all scores to this .nc.")
-    ] = None,
-    scales: Annotated[
-        str,
-        typer.Option(
-            help="Fractions skill score at these scales in pixels, such as 1,4,16.", rich_help_panel=MORE
-        ),
-    ] = "",
-    pools: Annotated[
-        str, typer.Option(help="CSI of block maxima, such as 4,16 pixels.", rich_help_panel=MORE)
-    ] = "",
-    tolerances: Annotated[
-        str, typer.Option(help="CSI that forgives displacements up to these pixels.", rich_help_panel=MORE)
-    ] = "",
-    structure: Annotated[
-        bool,
-        typer.Option("--structure", help="Spectrum, similarity, SAL and log error.", rich_help_panel=MORE),
-    ] = False,
-    draws: Annotated[
-        int, typer.Option(help="Draws of the intervals over issue times; 0 for none.", rich_help_panel=MORE)
-    ] = 1000,
+    forecast: Forecast,
+    observed: Observed,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    threshold_units: ThresholdUnits = None,
+    region: Region = None,
+    align: Align = None,
+    json_file: JsonFile = None,
+    csv_file: CsvFile = None,
+    netcdf_file: NetcdfFile = None,
+    scales: Scales = "",
+    pools: Pools = "",
+    tolerances: Tolerances = "",
+    structure: Structure = False,
+    draws: Draws = 1000,
     overwrite: Overwrite = False,
 ) -> None:
     """Score FORECAST against what was OBSERVED at the same times: CSI by threshold and lead, MAE, bias.
@@ -84,44 +90,55 @@ def verify(
     probabilities add their own scores.
     """
     levels = parse_thresholds(thresholds)
-    sizes = {
-        name: parse_sizes(f"--{name}", text)
-        for name, text in (("scales", scales), ("pools", pools), ("tolerances", tolerances))
+    settings: dict[str, Any] = {
+        "thresholds": levels,
+        "threshold_units": threshold_units,
+        "align": align,
+        "region": None if region is None else parse_box(region),
+        "scales": parse_sizes("--scales", scales),
+        "pools": parse_sizes("--pools", pools),
+        "tolerances": parse_sizes("--tolerances", tolerances),
+        "draws": draws,
     }
-    box = None if region is None else parse_box(region)
     if draws < 0:
         raise ConfigError(f"--draws {draws} must be 0 or more")
-    outputs: list[tuple[Path, Callable[[Path, xr.Dataset], None]]] = []
-    for option, path, suffix, write in (
+    if structure:
+        settings |= {"spectrum": True, "sal": True, "log_error": True, "similarity_range": 10.0 * levels[-1]}
+    outputs = _outputs(json_file, csv_file, netcdf_file, overwrite)
+    scores = _score(forecast, observed, settings)
+    Console().print(_table(scores))
+    typer.echo(_summary(scores))
+    _write(scores, outputs, overwrite)
+
+
+def _outputs(
+    json_file: Path | None, csv_file: Path | None, netcdf_file: Path | None, overwrite: bool
+) -> list[tuple[Path, Writer]]:
+    """The files asked for and how each is written, checked before anything is scored."""
+    asked: list[tuple[str, Path | None, str, Writer]] = [
         ("--json", json_file, ".json", write_json),
         ("--csv", csv_file, ".csv", write_csv),
         ("--netcdf", netcdf_file, ".nc", write_netcdf),
-    ):
+    ]
+    outputs: list[tuple[Path, Writer]] = []
+    for option, path, suffix, write in asked:
         if path is not None:
             check_output(option, path, (suffix,), overwrite)
             outputs.append((path, write))
+    return outputs
+
+
+def _score(forecast: str, observed: str, settings: dict[str, Any]) -> "xr.Dataset":
     import geoscope as gs
     from geoscope.cli.forecasts import open_forecasts
+
+    with progress_bar("verify") as progress:
+        return gs.verify(open_forecasts(forecast), open_event(observed), progress=progress, **settings)
+
+
+def _write(scores: "xr.Dataset", outputs: list[tuple[Path, Writer]], overwrite: bool) -> None:
     from geoscope.data.whole_files import whole_file
 
-    more: dict[str, Any] = {}
-    if structure:
-        more = {"spectrum": True, "sal": True, "log_error": True, "similarity_range": 10.0 * levels[-1]}
-    with progress_bar("verify") as progress:
-        scores = gs.verify(
-            open_forecasts(forecast),
-            open_event(observed),
-            thresholds=levels,
-            threshold_units=threshold_units,
-            region=box,
-            align=align,
-            draws=draws,
-            progress=progress,
-            **sizes,
-            **more,
-        )
-    Console().print(_table(scores))
-    typer.echo(_summary(scores))
     for path, write in outputs:
         with whole_file(path, overwrite) as part:
             write(part, scores)
