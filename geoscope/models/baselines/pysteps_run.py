@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from geoscope.errors import DataError, GeoscopeError, MissingExtraError
+from geoscope.zoo.cards import ModelCard
 
 Progress = Callable[[str, float], None]
 
@@ -192,3 +193,42 @@ def carry_missing(forecast: np.ndarray, last: np.ndarray, velocity: np.ndarray) 
         return forecast
     carried = extrapolate(missing.astype(np.float64), velocity, forecast.shape[-3], outval=1.0)
     return np.where(carried > 1.0 - 1e-6, np.nan, forecast)
+
+
+class PystepsNowcaster:
+    """What the nowcasts of pysteps share: the card, the checks, no rain from no rain, motion, what stays missing.
+
+    min_frames: frames of history. needs_memory: see `check_frames`. stage: the word that the progress shows.
+    """
+
+    min_frames = 3
+    needs_memory = True
+    stage = ""
+
+    def __init__(self, card: ModelCard, device: object = "cpu") -> None:
+        require_pysteps(card.name)
+        self.card = card  # the device does not matter: pysteps runs on the CPU
+
+    def run(
+        self,
+        past: np.ndarray,
+        shape: tuple[int, ...],
+        progress: Progress,
+        compute: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Rain in mm/h, float32, of ``shape`` (..., L, H, W) from ``past`` (T, H, W); NaN = no data in both.
+
+        ``compute`` calls pysteps with the motion (2, H, W) of the last frames and gives rain of that shape.
+
+        Raises:
+            DataError: a history or a field that pysteps cannot work with.
+        """
+        check_frames(self.card.name, past, needs_memory=self.needs_memory)
+        if is_dry(past[-1]):
+            return dry_forecast(shape, past[-1])
+
+        def work() -> np.ndarray:
+            velocity = motion_of(rain_to_db(past[-MOTION_FRAMES:]))
+            return carry_missing(compute(velocity), past[-1], velocity)
+
+        return run(self.card.name, self.stage, shape[-3], progress, work).astype(np.float32)

@@ -4,26 +4,13 @@ Settings are those of pysteps' own examples. Shapes: ``past`` (T, H, W) in mm/h,
 data count as dry while pysteps works; what flows in from them, or from outside the picture, is NaN in the forecast.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from geoscope.models.baselines import pysteps_run
-from geoscope.zoo.cards import ModelCard
-
-Progress = Callable[[str, float], None]
+from geoscope.models.baselines.pysteps_run import DRY_DB, Progress, PystepsNowcaster, db_to_rain, rain_to_db
 
 
-class _Single:
-    """What the three share: the quiet run, the motion, missing data that stays missing, and no rain from no rain."""
-
-    min_frames = 3
-    needs_memory = True
-    stage = ""
-
-    def __init__(self, card: ModelCard, device: object = "cpu") -> None:
-        pysteps_run.require_pysteps(card.name)
-        self.card = card  # the device does not matter: pysteps runs on the CPU
+class _Single(PystepsNowcaster):
+    """A nowcast of one field: a subclass says how pysteps makes it."""
 
     def forecast(
         self,
@@ -39,18 +26,11 @@ class _Single:
         Raises:
             DataError: a history or a field that pysteps cannot work with.
         """
-        pysteps_run.check_frames(self.card.name, past, needs_memory=self.needs_memory)
-        if pysteps_run.is_dry(past[-1]):
-            return pysteps_run.dry_forecast((lead_steps, *past.shape[1:]), past[-1])
+        known = np.nan_to_num(past)
+        shape = (lead_steps, *past.shape[1:])
+        return self.run(past, shape, progress, lambda velocity: self._compute(known, velocity, lead_steps))
 
-        def work() -> np.ndarray:
-            velocity = pysteps_run.motion_of(pysteps_run.rain_to_db(past[-pysteps_run.MOTION_FRAMES :]))
-            rain = self._run(np.nan_to_num(past), velocity, lead_steps)
-            return pysteps_run.carry_missing(rain, past[-1], velocity)
-
-        return pysteps_run.run(self.card.name, self.stage, lead_steps, progress, work).astype(np.float32)
-
-    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+    def _compute(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
         raise AssertionError("a subclass computes")
 
 
@@ -61,7 +41,7 @@ class PystepsExtrapolation(_Single):
     needs_memory = False
     stage = "pysteps extrapolation"
 
-    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+    def _compute(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
         from pysteps import nowcasts
 
         return nowcasts.get_method("extrapolation")(past[-1], velocity, lead_steps)
@@ -72,13 +52,13 @@ class PystepsSprog(_Single):
 
     stage = "S-PROG"
 
-    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+    def _compute(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
         from pysteps import nowcasts
 
-        decibel = pysteps_run.rain_to_db(past[-3:])
+        decibel = rain_to_db(past[-3:])
         method = nowcasts.get_method("sprog")
-        forecast = method(decibel, velocity, lead_steps, n_cascade_levels=6, precip_thr=pysteps_run.DRY_DB)
-        return pysteps_run.db_to_rain(np.asarray(forecast, dtype=np.float64))
+        forecast = method(decibel, velocity, lead_steps, n_cascade_levels=6, precip_thr=DRY_DB)
+        return db_to_rain(np.asarray(forecast, dtype=np.float64))
 
 
 class PystepsAnvil(_Single):
@@ -91,7 +71,7 @@ class PystepsAnvil(_Single):
     min_frames = 4
     stage = "ANVIL"
 
-    def _run(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
+    def _compute(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
         from pysteps import nowcasts
 
         method = nowcasts.get_method("anvil")
