@@ -52,6 +52,14 @@ def is_inside(positions: Tensor, height: int, width: int) -> Tensor:
     )
 
 
+def distance_outside(positions: Tensor, height: int, width: int) -> Tensor:
+    """How many pixels ``positions`` (B, 2, H, W) lie outside a picture of that size, (B, 1, H, W); 0 inside."""
+    rows, columns = positions[:, :1], positions[:, 1:]
+    above_or_below = (-rows).clamp(min=0.0) + (rows - (height - 1)).clamp(min=0.0)
+    beside = (-columns).clamp(min=0.0) + (columns - (width - 1)).clamp(min=0.0)
+    return torch.hypot(above_or_below, beside)
+
+
 def backward_positions(motion: Tensor, leads: Iterable[float]) -> Iterator[Tensor]:
     """Where the air that will be at each pixel comes from, one (B, 2, H, W) field of (row, column) for each lead.
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from geoscope.nn.advection import advect, backward_positions, is_inside, pixel_positions, sample_at
+from geoscope.nn.advection import (
+    advect,
+    backward_positions,
+    distance_outside,
+    is_inside,
+    pixel_positions,
+    sample_at,
+)
 from geoscope.nn.motion import estimate_motion, gaussian_blur, log_rain
 
 
@@ -117,3 +124,10 @@ def test_sampling_between_pixels_is_bilinear():
     middle = torch.full((1, 2, 1, 1), 0.5)
     assert sample_at(field, middle).item() == pytest.approx(1.5)
     assert is_inside(torch.tensor([[[[2.0]], [[0.0]]]]), 2, 2).item() is False
+
+
+def test_the_distance_from_a_picture_is_that_to_its_nearest_pixel():
+    rows = torch.tensor([[0.0, 2.0, -3.0, 1.0, 5.0]])
+    columns = torch.tensor([[0.0, 4.0, 2.0, 6.5, 8.0]])
+    away = distance_outside(torch.stack((rows, columns), dim=1)[..., None], 3, 5)
+    assert away.flatten().tolist() == [0, 0, 3, 2.5, 5]  # the last is 3 rows below and 4 columns beside

@@ -33,11 +33,12 @@ from geoscope.models.nowcaster.layers import (
     doubled,
 )
 from geoscope.models.nowcaster.tiles import run_in_tiles
-from geoscope.nn.advection import backward_positions, is_inside, pixel_positions, sample_at
+from geoscope.nn.advection import backward_positions, distance_outside, is_inside, pixel_positions, sample_at
 from geoscope.nn.motion import gaussian_blur, log_rain
 
 LOG_SCALE = 0.25  # brings log rain (0 to 9) and log speed to the order of one
 SPEED_SCALE = 0.05  # the same for pixels per step
+RIM_PX = 8.0  # pixels outside the picture at which half is taken to be known: no edge where the known ends
 WET = 0.58  # log rain at 0.1 mm/h
 
 
@@ -104,7 +105,9 @@ class LagrangianEarthformer(nn.Module):
         self.at_quarter = ResidualBlock(config.features + quarter, quarter, config.condition)
         self.at_half = ResidualBlock(quarter + half, half, config.condition)
         self.to_full = nn.Conv2d(half, config.readout, 1)
-        own = frames + len(config.scales_px) + 2 + 2  # carried, resting, inside and distance travelled
+        own = (
+            frames + len(config.scales_px) + 2 + 2
+        )  # carried, resting, how much is known, distance travelled
         self.at_full = ResidualBlock(config.readout + own, config.readout, config.condition)
         self.last = nn.Conv2d(config.readout, count, 1)
         of_fields = log_rain(torch.tensor(config.thresholds_mm_h)) * LOG_SCALE
@@ -220,13 +223,13 @@ class LagrangianEarthformer(nn.Module):
         x = self.at_quarter(_joined(coarse, carry(encoded.quarter, at_quarter, 4)), condition)
         x = self.at_half(_joined(doubled(x), carry(encoded.half, at_half, 2)), condition)
         x = doubled(self.norm_readout(self.to_full(x)))[..., :height, :width]
-        inside = is_inside(positions, height, width).to(encoded.fields.dtype)
-        carried = sample_at(encoded.fields, positions) * inside
+        carried = sample_at(encoded.fields, positions)  # from outside the picture: what its rim shows
+        known = 1.0 / (1.0 + distance_outside(positions, height, width) / RIM_PX)
         newest = self.config.history - 1
         resting = encoded.fields[:, [newest, newest + len(self.config.scales_px) - 1]]
         away = positions - pixel_positions(height, width, positions)
         travelled = torch.hypot(away[:, :1], away[:, 1:])
-        own = (carried, resting, inside, torch.log1p(travelled) * LOG_SCALE)
+        own = (carried, resting, known, torch.log1p(travelled) * LOG_SCALE)
         change = self.last(F.gelu(self.at_full(_joined(x, *own), condition)))
         return change.float() + self.extrapolated(torch.cat((carried[:, newest:], resting), dim=1), condition)
 

@@ -45,6 +45,15 @@ def test_any_grid_and_any_lead(height, width):
 
 
 @torch.inference_mode()
+def test_even_rain_that_flows_in_from_outside_shows_no_edge_at_the_rim():
+    model = untrained()
+    frames, valid = log_rain(torch.full((1, 5, 64, 64), 4.0)), torch.ones(1, 5, 64, 64)
+    motion = torch.stack((torch.zeros(1, 64, 64), torch.full((1, 64, 64), 5.0)), dim=1)
+    logits = model(frames, valid, motion, torch.tensor([10.0]), torch.tensor([1.0]), [6.0])[0, 0]
+    torch.testing.assert_close(logits, logits[:, 32:33, 63:].expand_as(logits), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
 def test_one_lead_alone_is_the_same_as_among_others():
     model, given = small(), inputs(64, 64)
     together = model(*given, [1.0, 2.0, 3.0])
