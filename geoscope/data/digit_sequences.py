@@ -1,12 +1,13 @@
 """Sequences of digits drawn without end: what Moving MNIST and N-body MNIST share."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from geoscope.data.digits import SPLITS, Split, load_digits
-from geoscope.data.frame_samples import check_request, frame_sample
+from geoscope.data.digits import load_digits
+from geoscope.data.frame_samples import SPLITS, Split, check_request, frame_sample
 
 
 class DigitTask(Protocol):
@@ -22,7 +23,7 @@ class DigitTask(Protocol):
 Config = TypeVar("Config", bound=DigitTask)
 
 
-class DigitSequences(Generic[Config]):
+class DigitSequences(ABC, Generic[Config]):
     """Digits that move, as a map-style dataset: ``input`` (T, H, W, 1) and ``target`` (T', H, W, 1), float32 in [0, 1].
 
     Sample i depends on nothing but the seed, the split and i, so any number of workers gives the same data. Without
@@ -68,6 +69,6 @@ class DigitSequences(Generic[Config]):
         chosen = self.images[random.integers(0, len(self.images), self.config.digits)]
         return frame_sample(self.frames(chosen, random), self.config.in_frames)
 
+    @abstractmethod
     def frames(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Frames (T + T', H, W) float32 in [0, 1] of the digits ``images`` (N, 28, 28) uint8, on ways drawn anew."""
-        raise NotImplementedError

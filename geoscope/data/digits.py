@@ -11,15 +11,13 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
 from geoscope.data.formats.faults import fault, reading
-from geoscope.errors import ConfigError, DataError
+from geoscope.data.frame_samples import Split, check_split
+from geoscope.errors import DataError
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 SIDE = 28  # pixels of a digit's side
 _NAMES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
 _MAGIC = 0x803  # unsigned bytes in three dimensions
@@ -44,8 +42,7 @@ class Digits:
         Raises:
             ConfigError: no such split.
         """
-        if split not in SPLITS:
-            raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
+        check_split(split)
         sixth = len(self.images) / 6
         first, last = {"train": (0, 4), "val": (4, 5), "test": (5, 6)}[split]
         return Digits(self.images[round(first * sixth) : round(last * sixth)], self.source)

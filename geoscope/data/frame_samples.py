@@ -1,10 +1,13 @@
 """What datasets of frames share: map-style, numpy, samples of ``input`` and ``target``, functions of their index."""
 
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from geoscope.errors import ConfigError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Samples(Protocol):
@@ -19,6 +22,16 @@ def frame_sample(frames: np.ndarray, in_frames: int) -> dict[str, np.ndarray]:
     """``frames`` (T, H, W) cut in two: ``input`` (in_frames, H, W, 1) and ``target``, the rest."""
     frames = frames[..., None]
     return {"input": frames[:in_frames], "target": frames[in_frames:]}
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that is none of `SPLITS`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
 
 
 def check_counts(**counts: int) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from geoscope.data.digit_sequences import DigitSequences
-from geoscope.data.digits import SIDE, SPLITS, Split
+from geoscope.data.digits import SIDE
 from geoscope.data.formats.faults import fault, reading
-from geoscope.data.frame_samples import check_counts, frame_sample
+from geoscope.data.frame_samples import Split, check_counts, check_split, frame_sample
 from geoscope.errors import ConfigError, DataError
 
 
@@ -86,8 +86,7 @@ class PublishedMovingMnist:
     """
 
     def __init__(self, path: str | Path, split: Split = "train") -> None:
-        if split not in SPLITS:
-            raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
+        check_split(split)
         self.path = Path(path)
         self.source = f"Moving MNIST, {self.path.name}"
         with reading(self.path, "Moving MNIST's file of sequences"):

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from geoscope.data.digits import SPLITS, Split
 from geoscope.data.formats.faults import check_bytes, fault, reading
-from geoscope.errors import ConfigError, DataError
+from geoscope.data.frame_samples import Split, check_split
+from geoscope.errors import DataError
 
 CATALOGUE = "CATALOG.csv"
 _LARGEST = 1 << 28
@@ -56,8 +56,7 @@ class SevirCatalogue:
             ConfigError: no such split.
             DataError: no event falls into it.
         """
-        if split not in SPLITS:
-            raise ConfigError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
+        check_split(split)
         after, until = _BOUNDS[split]
         events = [
             event

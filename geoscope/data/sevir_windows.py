@@ -12,9 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from geoscope.data import hdf5
-from geoscope.data.digits import Split
 from geoscope.data.formats.faults import fault
-from geoscope.data.frame_samples import check_counts, frame_sample
+from geoscope.data.frame_samples import Split, check_counts, frame_sample
 from geoscope.data.sevir_catalogue import SevirEvent, read_catalogue
 from geoscope.errors import ConfigError, DataError
 

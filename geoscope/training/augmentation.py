@@ -163,3 +163,12 @@ class TurnedFrames:
         symmetries = range(_SYMMETRIES) if height == width else (0, 2, 4, 6)
         symmetry = int(np.random.default_rng([self.seed, index]).choice(symmetries))
         return {name: np.ascontiguousarray(turn(frames, symmetry)) for name, frames in sample.items()}
+
+
+def turned(samples: Samples, looks: int, seed: int) -> Samples:
+    """``samples`` in ``looks`` looks each, see `TurnedFrames`; for 1 as they are.
+
+    Raises:
+        ConfigError: fewer than one look, or a negative seed.
+    """
+    return samples if looks == 1 else TurnedFrames(samples, looks=looks, seed=seed)

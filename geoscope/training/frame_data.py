@@ -7,41 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from geoscope.data.frame_samples import Samples
-from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig, PublishedMovingMnist
-from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.data.sevir_windows import SevirWindows
 from geoscope.data.vil_sequences import VilSequences
 from geoscope.errors import ConfigError, DataError
-from geoscope.models.networks.weights import Encoding
 from geoscope.training import splits
-from geoscope.training.augmentation import Augmentation
+from geoscope.training.augmentation import Augmentation, turned
+from geoscope.training.drawn_data import MovingMnistTable, NBodyMnistTable, SimulatedTable
 from geoscope.training.event_folder import read_events
 from geoscope.training.event_windows import DrawnEventWindows, EventWindowConfig, EventWindows
+from geoscope.training.frame_splits import ENDLESS, First, FrameData
 from geoscope.zoo.tables import build, nearest
-
-_ENDLESS = 2**62
-
-
-@dataclass(frozen=True)
-class FrameData:
-    """Two splits, and what their numbers are.
-
-    encoding: "unit" for pictures in [0, 1]; "vil" for SEVIR's codes over 255; "log rain" see `event_windows`.
-    kilometres and minutes: of a pixel and a frame, where the data have such, all the same. description and split: for
-    the model card. is_endless: the samples to train on are drawn one by one and never come again.
-    """
-
-    train: Samples
-    validation: Samples
-    encoding: Encoding
-    description: str
-    split: str
-    kilometres: float | None = None
-    minutes: float | None = None
-    is_endless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +24,7 @@ class SevirTable:
     """[data] kind = "sevir". folder: that of CATALOG.csv. low_resolution: it is SEVIR-LR (`geoscope prepare sevir-lr`).
 
     validation_count: windows to validate on (0: the whole split). absent: what to do with files that are not there.
+    looks: how often an epoch shows each window, flipped and turned in several ways; 1 shows it once, as it is.
     """
 
     kind: Literal["sevir"]
@@ -56,6 +32,7 @@ class SevirTable:
     low_resolution: bool = False
     validation_count: int = 0
     absent: Literal["refuse", "leave out"] = "refuse"
+    looks: int = 1
 
     def open(self, beside: Path, seed: int) -> FrameData:
         """The published splits train and val."""
@@ -70,7 +47,7 @@ class SevirTable:
         name = "SEVIR-LR VIL" if self.low_resolution else "SEVIR VIL"
         split = "published: to train before 2019-01-01, to validate before 2019-06-01, whole events"
         return FrameData(
-            train,
+            turned(train, self.looks, seed),
             First(validation, self.validation_count),
             "vil",
             f"{name}, {len(train)} windows",
@@ -84,7 +61,7 @@ class VilSequencesTable:
     """[data] kind = "vil-sequences": `.npz` files of SEVIR codes (see `geoscope.data.vil_sequences`).
 
     begins: take the files of the folder whose names begin so. validate_on: beginnings of the names kept for validation;
-    pieces of one storm belong on one side.
+    pieces of one storm belong on one side. looks: as for "sevir".
     """
 
     kind: Literal["vil-sequences"]
@@ -95,6 +72,7 @@ class VilSequencesTable:
     out_frames: int = 6
     stride: int = 1
     interval_minutes: float | None = None
+    looks: int = 1
 
     def open(self, beside: Path, seed: int) -> FrameData:
         """Windows of the files on either side."""
@@ -119,75 +97,13 @@ class VilSequencesTable:
             )
         )
         split = f"files left out to validate: {', '.join(path.stem for path in kept)}"
-        return FrameData(train, validation, "vil", train.source, split, minutes=self.interval_minutes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MovingMnistTable:
-    """[data] kind = "moving-mnist". file: the published sequences; folder: MNIST's digits; neither: drawn glyphs."""
-
-    kind: Literal["moving-mnist"]
-    file: str = ""
-    folder: str = ""
-    count: int = 10_000
-    validation_count: int = 500
-    in_frames: int = 10
-    out_frames: int = 10
-    digits: int = 2
-    size: int = 64
-    speed: float = 3.6
-
-    def open(self, beside: Path, seed: int) -> FrameData:
-        """Sequences made from the seed, or the published ones."""
-        if self.file and self.folder:
-            raise ConfigError(
-                "[data] has file and folder: give the published sequences or the digits, not both"
-            )
-        if self.file:
-            path = beside / self.file
-            train = PublishedMovingMnist(path, "train")
-            validation = First(PublishedMovingMnist(path, "val"), self.validation_count)
-            return FrameData(
-                train, validation, "unit", train.source, "published sizes: 8,100 and 900 sequences"
-            )
-        config = MovingMnistConfig(
-            in_frames=self.in_frames,
-            out_frames=self.out_frames,
-            digits=self.digits,
-            size=self.size,
-            speed=self.speed,
-        )
-        folder = beside / self.folder if self.folder else None
-        train = MovingMnist(folder, "train", count=self.count, seed=seed, config=config)
-        validation = MovingMnist(folder, "val", count=self.validation_count, seed=seed, config=config)
         return FrameData(
-            train, validation, "unit", f"moving digits: {train.source}", "other digits in each split"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NBodyMnistTable:
-    """[data] kind = "nbody-mnist". folder: MNIST's digits; without it drawn glyphs."""
-
-    kind: Literal["nbody-mnist"]
-    folder: str = ""
-    count: int = 20_000
-    validation_count: int = 1000
-    in_frames: int = 10
-    out_frames: int = 10
-    digits: int = 3
-    size: int = 64
-
-    def open(self, beside: Path, seed: int) -> FrameData:
-        """Sequences made from the seed."""
-        config = NBodyConfig(
-            in_frames=self.in_frames, out_frames=self.out_frames, digits=self.digits, size=self.size
-        )
-        folder = beside / self.folder if self.folder else None
-        train = NBodyMnist(folder, "train", count=self.count, seed=seed, config=config)
-        validation = NBodyMnist(folder, "val", count=self.validation_count, seed=seed, config=config)
-        return FrameData(
-            train, validation, "unit", f"N-body digits: {train.source}", "other digits in each split"
+            turned(train, self.looks, seed),
+            validation,
+            "vil",
+            train.source,
+            split,
+            minutes=self.interval_minutes,
         )
 
 
@@ -237,7 +153,7 @@ class EventsTable:
         names = splits.split_groups(splits.merged_groups(list(traces.values())), share, seed)
         splits.check_splits({side: [traces[name] for name in held] for side, held in names.items()})
         train, validation = ([e for e, _ in found if e.name in names[side]] for side in ("train", "val"))
-        drawn = DrawnEventWindows(train, config, self.augmentation, count=self.count or _ENDLESS, seed=seed)
+        drawn = DrawnEventWindows(train, config, self.augmentation, count=self.count or ENDLESS, seed=seed)
         intervals, pixels = ({getattr(e, key) for e in train} for key in ("interval_minutes", "pixel_km"))
         return FrameData(
             drawn,
@@ -251,29 +167,12 @@ class EventsTable:
         )
 
 
-class First:
-    """The first ``count`` samples, evenly spread over the split; 0 for all of them."""
-
-    def __init__(self, samples: Samples, count: int) -> None:
-        if count < 0:
-            raise ConfigError(f"validation_count={count} must not be below zero")
-        whole = len(samples)
-        self.samples = samples
-        kept = min(count, whole) if count else whole
-        self.indices = [i * whole // kept for i in range(kept)]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.samples[self.indices[index]]
-
-
 TABLES: dict[str, type[Any]] = {
     "sevir": SevirTable,
     "vil-sequences": VilSequencesTable,
     "moving-mnist": MovingMnistTable,
     "nbody-mnist": NBodyMnistTable,
+    "simulated": SimulatedTable,
     "events": EventsTable,
 }
 

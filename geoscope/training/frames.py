@@ -22,7 +22,7 @@ from geoscope.models.networks.frames import scheduled_hints
 from geoscope.models.networks.weights import NetworkHeader, save_network
 from geoscope.training.contact_sheet import contact_sheet
 from geoscope.training.engine import Batch, Progress, Settings, Task
-from geoscope.training.frame_data import FrameData
+from geoscope.training.frame_splits import FrameData
 
 RAIN_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h
 # What a recipe need not say; the rest are the defaults of `Settings`. The schedule is the published one.

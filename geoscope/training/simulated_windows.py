@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from geoscope.data.frame_samples import check_request
+from geoscope.data.frame_samples import SPLITS, Split, check_request, check_split
 from geoscope.errors import ConfigError
 from geoscope.training.augmentation import simulated_rain
 from geoscope.training.event_windows import EventWindowConfig, as_sample
@@ -15,9 +15,10 @@ _TRIES = 20
 
 
 class SimulatedWindows:
-    """Simulated rain as a map-style dataset of `input`, `target` and `known`; sample i is a function of the seed and i.
+    """Simulated rain as a map-style dataset of `input`, `target` and `known`.
 
-    Wind, cells and bands differ from window to window, see `geoscope.data.storms`; dry windows are drawn again.
+    Sample i is a function of the seed, the split and i. Wind, cells and bands differ from window to window, see
+    `geoscope.data.storms`; dry windows are drawn again.
     """
 
     source = "storms simulated by geoscope, not an observation"
@@ -25,6 +26,7 @@ class SimulatedWindows:
     def __init__(
         self,
         config: EventWindowConfig | None = None,
+        split: Split = "train",
         *,
         pixel_km: float = 1.0,
         count: int = 10_000,
@@ -34,10 +36,13 @@ class SimulatedWindows:
         """Frames are ``config.interval_minutes`` apart, 5 minutes where it is None.
 
         Raises:
-            ConfigError: no sample asked for, a negative seed, pixels without size or a square below 16 pixels.
+            ConfigError: no such split, no sample asked for, a negative seed, pixels without size or a square below 16
+                pixels.
         """
+        check_split(split)
         self.config = config or EventWindowConfig()
         check_request(count, seed)
+        self.split: Split = split
         if not pixel_km > 0:
             raise ConfigError(f"pixel_km={pixel_km}: expected more than zero")
         if self.config.size < 16:
@@ -50,7 +55,7 @@ class SimulatedWindows:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         if not 0 <= index < self.count:
             raise IndexError(f"window {index} of {self.count}")
-        config, random = self.config, np.random.default_rng([self.seed, index])
+        config, random = self.config, np.random.default_rng([self.seed, SPLITS.index(self.split), index])
         shape = (config.frames, config.size, config.size)
         interval = config.interval_minutes or _DEFAULT_MINUTES
         rain = self.simulate(shape, interval, self.pixel_km, random)

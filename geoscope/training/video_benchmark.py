@@ -22,20 +22,20 @@ import torch
 from torch import nn
 
 from geoscope.data.frame_samples import Samples
-from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig
-from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
+from geoscope.data.moving_mnist import MovingMnist
+from geoscope.data.nbody_mnist import NBodyMnist
 from geoscope.errors import ConfigError
 from geoscope.metrics.similarity import SimilaritySums, structural_similarity, sum_similarity
 from geoscope.models.networks import NAMES, Size
 from geoscope.models.networks.frames import parameter_count
 from geoscope.models.networks.weights import read_network
 from geoscope.training.engine import Progress, Settings, checkpoints, fit
-from geoscope.training.frame_data import FrameData
+from geoscope.training.frame_splits import FrameData
 from geoscope.training.frames import DEFAULTS, FramesTask, ModelTable, stacked
 from geoscope.zoo.tables import nearest
 
 VideoTask = Literal["moving-mnist", "nbody-mnist"]
-TASKS: tuple[VideoTask, ...] = ("moving-mnist", "nbody-mnist")
+KINDS = {"moving-mnist": MovingMnist, "nbody-mnist": NBodyMnist}
 FLOOR = "persistence"
 LEARNING_RATE = 1e-3  # for all networks: the published ones lie between 1e-4 and 1e-3
 VALIDATION = 16  # sequences that the engine looks at when a network is done; the scores come from others
@@ -101,8 +101,8 @@ def compare(
         DataError: no MNIST in ``data``.
         MissingExtraError: the extra train is not installed.
     """
-    if task not in TASKS:
-        raise ConfigError(f"task {task!r} is not known; {nearest(str(task), TASKS)}")
+    if task not in KINDS:
+        raise ConfigError(f"task {task!r} is not known; {nearest(str(task), KINDS)}")
     names = [name for name in dict.fromkeys(models) if name != FLOOR]
     for name in names:
         if name not in NAMES:
@@ -138,13 +138,9 @@ def compare(
 def _open(
     task: VideoTask, data: str | Path | None, frames: dict[str, Any], seed: int, counts: dict[str, int]
 ) -> dict[str, Samples]:
-    def split(name: Any) -> Samples:
-        if task == "moving-mnist":
-            config = MovingMnistConfig(**frames)
-            return MovingMnist(data, name, count=counts[name], seed=seed, config=config)
-        return NBodyMnist(data, name, count=counts[name], seed=seed, config=NBodyConfig(**frames))
-
-    return {name: split(name) for name in counts}
+    kind: Any = KINDS[task]
+    config = kind.config_type(**frames)
+    return {name: kind(data, name, count=count, seed=seed, config=config) for name, count in counts.items()}
 
 
 def _train(

@@ -1,31 +1,14 @@
 """N-body MNIST again from published random numbers."""
 
-import struct
-
 import numpy as np
 import pytest
 import torch
 
 from geoscope.data.nbody_replay import ReplayedNBody
 from geoscope.errors import DataError
+from tests.data.digit_files import numbers, write_digits
 
 NAMES = ("digit_indices", "affine_transforms_multipliers", "init_velocity_angle", "init_velocity_magnitude")
-
-
-def write_digits(folder, images: np.ndarray) -> None:
-    images = np.concatenate((images, images[:2]))  # a file of MNIST holds twelve at least
-    header = struct.pack(">4I", 0x803, len(images), 28, 28)
-    (folder / "train-images-idx3-ubyte").write_bytes(header + images.astype(np.uint8).tobytes())
-
-
-def numbers(count: int = 2) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(0)
-    return {
-        "digit_indices": random.integers(0, 12, (count, 3)),
-        "affine_transforms_multipliers": random.uniform(0, 1, (count, 3, 2)),
-        "init_velocity_angle": random.uniform(0, 6, (count, 3)),
-        "init_velocity_magnitude": random.uniform(0, 2, (count, 3)),
-    }
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ def test_a_simulated_window_is_a_function_of_seed_and_index():
     _ = first[0]
     np.testing.assert_array_equal(first[3]["target"], again[3]["target"])
     assert (first[3]["target"] != other[3]["target"]).any()
+    assert (first[3]["target"] != SimulatedWindows(SMALL, "val", count=4, seed=1)[3]["target"]).any()
     sample = first[3]
     assert sample["input"].shape == sample["target"].shape == (2, 32, 32, 1)
     assert sample["known"].all()
@@ -40,6 +41,7 @@ def test_dry_windows_are_drawn_again_but_not_for_ever():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"split": "valid"}, "split='valid': expected one of train, val, test"),
         ({"count": 0}, "expected 1 or more samples"),
         ({"pixel_km": 0.0}, "pixel_km=0.0: expected more than zero"),
         ({"config": EventWindowConfig(size=8)}, "size=8: expected 16 pixels or more"),

@@ -4,12 +4,14 @@ Settings are those of pysteps' own examples. Shapes: ``past`` (T, H, W) in mm/h,
 data count as dry while pysteps works; what flows in from them, or from outside the picture, is NaN in the forecast.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from geoscope.models.baselines.pysteps_run import DRY_DB, Progress, PystepsNowcaster, db_to_rain, rain_to_db
 
 
-class _Single(PystepsNowcaster):
+class _Single(PystepsNowcaster, ABC):
     """A nowcast of one field: a subclass says how pysteps makes it."""
 
     def forecast(
@@ -30,8 +32,9 @@ class _Single(PystepsNowcaster):
         shape = (lead_steps, *past.shape[1:])
         return self.run(past, shape, progress, lambda velocity: self._compute(known, velocity, lead_steps))
 
+    @abstractmethod
     def _compute(self, past: np.ndarray, velocity: np.ndarray, lead_steps: int) -> np.ndarray:
-        raise AssertionError("a subclass computes")
+        """What pysteps makes of ``past`` (T, H, W), free of NaN, and the motion: rain (lead_steps, H, W) in mm/h."""
 
 
 class PystepsExtrapolation(_Single):
