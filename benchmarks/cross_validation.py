@@ -1,14 +1,15 @@
 """Train the nowcaster with whole sources left out, fold by fold, and score each fold on what it never saw.
 
-    python benchmarks/cross_validation.py EVENTS --out runs/folds [--folds 3] [--only 0 2] [--recipe F.toml]
+    python -m benchmarks.cross_validation EVENTS --out runs/folds [--folds 3] [--only 0 2] [--recipe F.toml]
         [--models persistence extrapolation pysteps-sprog] [--json table.json]
 
 EVENTS is a folder of event files; benchmarks/radar_events_groups.toml says which of them show one storm and where they
 come from. Sources are left out whole. For each fold the recipe (default: that of the shipped weights) is trained with
 the fold's events held out, in OUT/fold_N; a run that was stopped goes on, a finished one is kept. Then all events of
 the fold are forecast: the central 256 x 256 pixels, 13 past frames at most, an issue time every 30 minutes, leads to
-60 minutes; events too short for that are scored on leads to 30 minutes. The table gives every event, the best baseline
-of each, and the mean over groups of events that show one storm.
+60 minutes; events too short for that are scored on leads to 30 minutes. The scores are kept in OUT/fold_N/scores.json.
+The table gives every event, the best baseline of each, and means in which a storm in several cuts counts once.
+`python -m benchmarks.ship_nowcaster --cross-validation table.json` puts it on the card and into the documentation.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import geoscope
+from benchmarks.cross_validation_tables import MODEL, summary
 from geoscope.data.events import EventSource, find_events, read_event
 from geoscope.errors import DataError
 from geoscope.inference.benchmark import Settings, run
@@ -35,7 +37,6 @@ RECIPE = Path(geoscope.__file__).parent / "training" / "recipes" / "earthformer-
 BASELINES = ("persistence", "extrapolation", "pysteps-sprog")
 WINDOW = Settings(minutes=60, every=30, history=13, size=256)
 SHORT = replace(WINDOW, minutes=30)
-MODEL = "earthformer"
 
 
 def folds_of(events: Path, rule: GroupRule, count: int, seed: int) -> list[Fold]:
@@ -97,30 +98,16 @@ def label(model: str) -> str:
     return MODEL if model.endswith(".toml") else model
 
 
-def summary(table: dict[str, dict[str, dict[str, Any]]], rule: GroupRule) -> dict[str, Any]:
-    """Means over groups of events that show one storm, so that a storm in five cuts counts once."""
-    groups: dict[str, list[str]] = {}
-    for name in table:
-        groups.setdefault(rule.group_of(name), []).append(name)
-    models = list(next(iter(table.values())))
-
-    def mean(value: Any) -> float:
-        return float(np.mean([np.mean([value(table[name]) for name in names]) for names in groups.values()]))
-
-    result: dict[str, Any] = {"groups": len(groups), "events": len(table)}
-    for model in models:
-        result[model] = {
-            "csi_mean": mean(lambda row, m=model: row[m]["csi_mean"]),
-            "csi_5": mean(lambda row, m=model: row[m]["csi"]["5"]),
-            "csi_10": mean(lambda row, m=model: row[m]["csi"]["10"]),
-            "mae": mean(lambda row, m=model: row[m]["mae"]),
-            "rain_ratio": mean(lambda row, m=model: row[m]["rain_ratio"]),
-        }
-    baselines = [model for model in models if model != MODEL]
-    best = mean(lambda row: max(row[m]["csi_mean"] for m in baselines))
-    result["best_baseline_csi_mean"] = best
-    result["gain"] = result[MODEL]["csi_mean"] / best - 1
-    return result
+def fold_scores(fold: Fold, sources: dict[str, EventSource], models: list[str], card: Path) -> dict[str, Any]:
+    """event -> model -> row for one fold, from its folder where it has been scored with these models."""
+    path = card.parent.parent / "scores.json"
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if all(set(kept.get(name, {})) == {*models, MODEL} for name in fold.test):
+            return kept
+    scored = score_events([sources[name] for name in fold.test], [*models, str(card)])
+    path.write_text(json.dumps(scored, indent=1) + "\n", encoding="utf-8")
+    return scored
 
 
 def main() -> None:
@@ -139,23 +126,22 @@ def main() -> None:
     options = parser.parse_args()
     recipe, rule = read(options.recipe), read_group_rule(options.groups)
     sources = {source.name: source for source in find_events(str(options.events))}
-    table: dict[str, dict[str, dict[str, Any]]] = {}
+    events: dict[str, dict[str, Any]] = {}
     for number, fold in enumerate(folds_of(options.events, rule, options.folds, options.seed)):
         if options.only is not None and number not in options.only:
             continue
         print(f"fold {number}: {len(fold.train)} events to train on, left out {', '.join(fold.test)}")
         card = train_fold(recipe, options.events, fold, options.out / f"fold_{number}")
-        scored = score_events([sources[name] for name in fold.test], [*options.models, str(card)])
-        for name, models in scored.items():
+        for name, models in fold_scores(fold, sources, options.models, card).items():
             cells = " ".join(f"{m} {row['csi_mean']:.3f}/{row['mae']:.2f}" for m, row in models.items())
             print(f"  {name:32s} {cells}", flush=True)
-        table |= {name: {**models, "fold": number} for name, models in scored.items()}
-    plain = {name: {m: row for m, row in models.items() if m != "fold"} for name, models in table.items()}
-    total = summary(plain, rule)
+            place = {"fold": number, "source": rule.source_of(name), "storm": rule.group_of(name)}
+            events[name] = {**place, "models": models}
+    total = summary(events)
     print(json.dumps(total, indent=1))
     if options.json:
         made = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "folds": options.folds, "seed": options.seed}
-        options.json.write_text(json.dumps({**made, "summary": total, "events": table}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**made, "summary": total, "events": events}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Put a trained nowcaster into the zoo: weights, self-check, and the figures of its card.
 
-    python benchmarks/ship_nowcaster.py RUN/model.safetensors --scores held_out.json florence.json
+    python -m benchmarks.ship_nowcaster [RUN/model.safetensors] [--cross-validation table.json] [--scores florence.json]
 
 Gives the card geoscope/zoo/cards/earthformer-nowcast.toml the weights, their sha256, size, number of parameters and
-self-check and, between the markers, the scores that `geoscope benchmark EVENTS --models persistence extrapolation
+self-check and, between the markers, the means of a cross-validation (benchmarks/cross_validation.py; each event goes
+into docs/cross-validation.md) and the scores that `geoscope benchmark EVENTS --models persistence extrapolation
 pysteps-sprog earthformer-nowcast --json FILE` wrote, a table named after each file. Everything else on the card is
 written by hand.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.cross_validation_tables import card_rows, event_rows, markdown
 from geoscope.inference.export import refresh_entry
 from geoscope.zoo.cards import CARDS
 
@@ -26,6 +28,8 @@ SHORT = {
     "pysteps-sprog": "S-PROG",
     NAME: "model",
 }
+PAGE = Path(__file__).parent.parent / "docs" / "cross-validation.md"
+PAGE_BEGIN, PAGE_END = "<!-- begin events -->", "<!-- end events -->"
 LEFT_OUT = "all events, pooled"  # wet and long events would count more; the card shows each and their mean
 
 
@@ -59,6 +63,22 @@ def score_rows(path: Path) -> str:
         )
         blocks.append(f'[[scores]]\ntable = "{title(path)}"\nevent = "{event}"\n{lines}\n')
     return "\n".join(blocks)
+
+
+def cross_validation_rows(found: dict[str, Any]) -> str:
+    """The [[scores]] tables of a cross-validation: means by source, by fold and over all storms."""
+    blocks = []
+    for row in card_rows(found["events"]):
+        lines = [f'"{key}" = {value:.3f}' for key, value in row.items() if isinstance(value, float)]
+        head = f'[[scores]]\ntable = "cross-validation"\n"left out" = "{row["left out"]}"\nstorms = {row["storms"]}'
+        blocks.append("\n".join([head, *lines]) + "\n")
+    return "\n".join(blocks)
+
+
+def write_between(path: Path, begin: str, end: str, inside: str) -> None:
+    """Put ``inside`` between two markers of a text file."""
+    head, rest = path.read_text(encoding="utf-8").split(begin)
+    path.write_text(f"{head}{begin}\n{inside}{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def probability_rows(path: Path) -> str:
@@ -95,19 +115,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("weights", type=Path, nargs="?")
+    parser.add_argument("--cross-validation", type=Path)
     parser.add_argument("--scores", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     path = CARDS / f"{NAME}.toml"
-    shipped = refresh_entry(path, options.weights)
-    if options.scores:
-        text = path.read_text(encoding="utf-8")
-        head, rest = text.split(BEGIN)
-        tables = "\n".join(
-            part for each in options.scores for part in (score_rows(each), probability_rows(each)) if part
-        )
-        path.write_text(f"{head}{BEGIN}\n{tables}{END}{rest.split(END)[1]}", encoding="utf-8")
-    print(f"{shipped.name}: {shipped.stat().st_size} bytes; card and self-check written")
+    if options.weights:
+        shipped = refresh_entry(path, options.weights)
+        print(f"{shipped.name}: {shipped.stat().st_size} bytes; self-check written")
+    tables: list[str] = []
+    if options.cross_validation:
+        found = json.loads(options.cross_validation.read_text(encoding="utf-8"))
+        tables.append(cross_validation_rows(found))
+        write_between(PAGE, PAGE_BEGIN, PAGE_END, f"\n{markdown(event_rows(found['events']))}\n\n")
+    for each in options.scores:
+        tables += [part for part in (score_rows(each), probability_rows(each)) if part]
+    if tables:
+        write_between(path, BEGIN, END, "\n".join(tables))
+        print(f"{path.name}: {len(tables)} tables written; run python docs/make_tables.py for README.md")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from geoscope.errors import ShapeError
+from geoscope.metrics.probability import ProbabilityTable
 from geoscope.models.nowcaster.config import NowcasterConfig
 
 BINS = 160  # of the logit, equal in width
@@ -56,9 +57,11 @@ class LogitCounts:
         return total
 
 
+MIDDLES = np.linspace(LOWEST, HIGHEST, BINS, endpoint=False) + (HIGHEST - LOWEST) / BINS / 2
+
+
 def fit(counts: LogitCounts) -> Tensor:
     """Scale and shift of the logits, (S, K, 2) float32, smoothed over lead steps; (1, 0) where nothing was seen."""
-    middles = np.linspace(LOWEST, HIGHEST, BINS, endpoint=False) + (HIGHEST - LOWEST) / BINS / 2
     table = np.empty((counts.steps, counts.thresholds, 2), dtype=np.float64)
     events, pixels = counts.events.numpy() * SHRINK, counts.pixels.numpy() * SHRINK
     for step in range(counts.steps):
@@ -66,8 +69,30 @@ def fit(counts: LogitCounts) -> Tensor:
         weights = np.array([1.0 if other == step else 0.5 for other in near])[:, None, None]
         seen = [(np.stack([part[other] for other in near]) * weights).sum(0) for part in (events, pixels)]
         for k in range(counts.thresholds):
-            table[step, k] = _logistic(middles, seen[0][k], seen[1][k])
+            table[step, k] = _logistic(MIDDLES, seen[0][k], seen[1][k])
     return torch.from_numpy(table).float()
+
+
+def probability_table(counts: LogitCounts, calibration: Tensor) -> ProbabilityTable:
+    """What was said and seen, all leads together, (threshold, 10), had ``calibration`` (S, K, 2) been used.
+
+    The logits of a bin of the counts are taken to lie in its middle.
+    """
+    scale, shift = calibration.double().numpy()[..., None].transpose(2, 0, 1, 3)
+    said = 1.0 / (1.0 + np.exp(-(scale * MIDDLES + shift)))  # (S, K, BINS)
+    pixels, events = counts.pixels.numpy(), counts.events.numpy()
+    place = np.minimum((said * 10).astype(np.int64), 9)
+    in_bin = place[..., None] == np.arange(10)
+
+    def by_bin(values: np.ndarray) -> np.ndarray:
+        return (values[..., None] * in_bin).sum(axis=(0, 2))
+
+    return ProbabilityTable(
+        pixels=by_bin(pixels),
+        events=by_bin(events),
+        probability=by_bin(pixels * said),
+        squared_error=(events * (1.0 - said) ** 2 + (pixels - events) * said**2).sum(axis=(0, 2)),
+    )
 
 
 def _logistic(x: np.ndarray, events: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from geoscope.errors import ConfigError, DataError, ShapeError
+from geoscope.metrics.probability import brier_skill_score
 from geoscope.models.nowcaster.checkpoints import read_nowcaster
 from geoscope.training import recipe as recipes
-from geoscope.training.calibration import LogitCounts, fit
+from geoscope.training.calibration import LogitCounts, fit, probability_table
 from geoscope.training.nowcast import (
     NowcasterRecipe,
     NowcasterTask,
@@ -185,3 +186,22 @@ def test_counts_of_logits_add_up():
     assert torch.equal((one + other).pixels, 2 * one.pixels)
     with pytest.raises(ShapeError, match="do not add up"):
         one + LogitCounts(2, 1)
+
+
+def test_the_table_of_what_was_said_and_seen_by_hand():
+    counts = LogitCounts(1, 1)
+    logits = torch.tensor([[0.0625, 0.0625, 0.0625, 2.0625]])  # middles of two bins: 0.516 and 0.887
+    counts.add(1, logits, torch.tensor([[True, False, False, True]]), torch.ones(1, 4, dtype=torch.bool))
+    table = probability_table(counts, torch.tensor([[[1.0, 0.0]]]))
+    assert (table.pixels[0, 5], table.events[0, 5], table.pixels[0, 8], table.events[0, 8]) == (3, 1, 1, 1)
+    low, high = torch.sigmoid(logits[0, [0, 3]]).tolist()
+    assert table.squared_error.item() == pytest.approx((1 - low) ** 2 + 2 * low**2 + (1 - high) ** 2)
+    moved = probability_table(counts, torch.tensor([[[0.0, -3.0]]]))  # always 0.047
+    assert moved.pixels[0].tolist() == [4, *[0] * 9]
+    assert moved.probability[0, 0] == pytest.approx(4 / (1 + np.exp(3)))
+
+
+def test_calibration_on_its_own_data_never_has_less_skill():
+    counts = counts_of(lambda logits: torch.sigmoid(0.6 * logits - 0.5))
+    as_given = probability_table(counts, torch.tensor([[[1.0, 0.0]]]))
+    assert brier_skill_score(probability_table(counts, fit(counts))) > brier_skill_score(as_given) + 0.02
