@@ -1,8 +1,11 @@
 """Going down and up in resolution: patch merging and nearest-neighbour upsampling with a convolution."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -10,6 +13,9 @@ from torch import Tensor, nn
 from geoscope.errors import ShapeError
 from geoscope.nn.initialisation import LinearInit, init_conv, init_linear
 from geoscope.nn.padding import pad_to_multiple
+from geoscope.nn.phase_convolution import Factor, UpsampledConvolution, is_composed_cheaper, whole_factor
+
+FrameStep = Callable[[Tensor], Tensor]  # frames (N, C, H, W) to frames
 
 
 def merged_shape(shape: Sequence[int], factor: Sequence[int]) -> tuple[int, int, int]:
@@ -38,16 +44,54 @@ class PatchMerging(nn.Module):
 
 
 class Upsample(nn.Module):
-    """(B, T, h, w, C) -> (B, T, H, W, out): nearest neighbour in space, then a convolution, by frame."""
+    """(B, T, h, w, C) -> (B, T, H, W, out): nearest neighbour in space, then a convolution, by frame.
+
+    impl: "phases" sums the taps that meet the same source pixel, where (H, W) is a whole multiple of (h, w), and is
+    equal to rounding (`geoscope.nn.phase_convolution`); "reference" is the meaning, and what other sizes take.
+    """
 
     def __init__(self, width: int, out: int, *, kernel: int = 3) -> None:
         super().__init__()
         self.conv = init_conv(nn.Conv2d(width, out, kernel, padding=kernel // 2))
+        self.impl: Literal["phases", "reference"] = "phases"
+        self._kept: dict[tuple[Factor, bool], FrameStep] = {}
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """``size`` is the (H, W) to reach."""
+        step = self.ready((x.shape[2], x.shape[3]), size)
+        frames = step(rearrange(x, "b t h w c -> (b t) c h w"))
+        return rearrange(frames, "(b t) c h w -> b t h w c", b=x.shape[0])
+
+    def ready(
+        self, shape: tuple[int, int], size: tuple[int, int], after: nn.Conv2d | None = None
+    ) -> FrameStep:
+        """What brings frames (N, C, h, w) from ``shape`` to ``size``, and through the convolution ``after`` too.
+
+        Taps are summed here, once for all the frames that go through the step.
+        """
         if min(size) < 1:
             raise ShapeError(f"cannot upsample to {size}: both lengths must be at least 1")
-        frames = rearrange(x, "b t h w c -> (b t) c h w")
-        frames = self.conv(F.interpolate(frames, size=size, mode="nearest"))
-        return rearrange(frames, "(b t) c h w -> b t h w c", b=x.shape[0])
+        factor = whole_factor(shape, size)
+        if self.impl == "reference" or factor is None or factor == (1, 1):
+            return _chain(lambda x: self.conv(F.interpolate(x, size=size, mode="nearest")), after)
+        return self._kept.get((factor, after is not None)) or self._derived(factor, after)
+
+    def keep(self, factor: Factor, after: nn.Conv2d | None, dtype: torch.dtype) -> None:
+        """Sum the taps for ``factor`` now, in float64, and keep them in ``dtype``: for inference with fixed weights."""
+        own, later = copy.deepcopy(self.conv).double(), copy.deepcopy(after)
+        with torch.no_grad():
+            later = None if later is None else later.double()
+            if later is not None and not is_composed_cheaper(own.weight, later.weight, factor):
+                step = _chain(UpsampledConvolution.of(factor, own).kept(dtype), after)
+            else:
+                step = UpsampledConvolution.of(factor, own, later).kept(dtype)
+        self._kept[factor, after is not None] = step
+
+    def _derived(self, factor: Factor, after: nn.Conv2d | None) -> FrameStep:
+        if after is not None and is_composed_cheaper(self.conv.weight, after.weight, factor):
+            return UpsampledConvolution.of(factor, self.conv, after)
+        return _chain(UpsampledConvolution.of(factor, self.conv), after)
+
+
+def _chain(first: FrameStep, second: FrameStep | None) -> FrameStep:
+    return first if second is None else lambda x: second(first(x))

@@ -52,9 +52,9 @@ class Earthformer(nn.Module):
         g = None if self.global_vectors is None else self.global_vectors.expand(x.shape[0], -1, -1)
         memories, vectors = self.encoder(tokens, g)
         decoded = self.decoder(self.initial_state(memories[-1]), memories, vectors)
-        if self.head is not None:
-            decoded = self.head(decoded, (x.shape[2], x.shape[3]))
-        return self.output(decoded)
+        if self.head is None:
+            return self.output(decoded)
+        return self.head(decoded, (x.shape[2], x.shape[3]), self.output)
 
     def initial_state(self, memory: Tensor) -> Tensor:
         """What the decoder starts from, (B, T', h, w, C), given the coarsest memory (B, T, h, w, C)."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from geoscope.errors import ConfigError, ShapeError
+from geoscope.models.earthformer import initial
 from geoscope.models.earthformer.config import (
     Dropout,
     EarthformerConfig,
@@ -89,6 +90,35 @@ def test_every_parameter_learns():
     # The last update of the global vectors on each decoder level leads nowhere; everything else must learn.
     assert idle == unseen
     assert all(name.startswith("decoder.self_levels") for name in idle)
+
+
+@pytest.mark.parametrize("factor", [(1, 2, 2), (1, 3, 1), (2, 1, 2)])
+def test_frames_go_a_few_at_a_time_without_gradients_and_nothing_changes(factor, monkeypatch):
+    stages = (
+        StemStage(width=4, factor=factor, convs=2, groups=2),
+        StemStage(width=8, factor=(1, 2, 1), convs=1, final_convs=0, groups=2),
+    )
+    config = replace(TINY, input_shape=(4, 12, 8, 2), target_shape=(3, 12, 8, 1), stem=stages)
+    model, x = Earthformer(config).eval().double(), torch.randn(2, 4, 12, 8, 2).double()
+    expected = model(x).detach()
+    monkeypatch.setattr(initial, "VALUES_AT_ONCE", 1)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-12)
+
+
+def test_frames_at_once_go_by_the_widest_layer():
+    stages = (StemStage(width=16, factor=(1, 3, 3)), StemStage(width=64, factor=(1, 2, 2)))
+    assert initial.frames_at_once((384, 384), stages) == 1  # 384 * 384 * 16 values
+    assert initial.frames_at_once((96, 96), stages) == 2**21 // (96 * 96 * 16)
+    assert initial.frames_at_once((96, 96), stages[1:]) == 2**21 // (96 * 96 * 64)
+
+
+def test_norms_over_frozen_convolutions_still_learn():
+    model = Earthformer(TINY)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".norms." in name)
+    model(torch.randn(1, 3, 8, 8, 2)).square().mean().backward()
+    assert all(p.grad.any() for p in model.parameters() if p.requires_grad)
 
 
 def test_dropout_only_acts_in_training():
