@@ -26,11 +26,10 @@ class ConvStack(nn.Module):
             nn.Conv2d(inputs if i == 0 else width, width, 3, padding=1) for i in range(count)
         )
         self.norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in range(count))
-        self.activation = activation(activation_name)
-        if hasattr(self.activation, "inplace"):
-            self.activation.inplace = (
-                True  # no one else sees what the norm made, and its gradient asks for its input
-            )
+        act = activation(activation_name)
+        if isinstance(act, nn.LeakyReLU):
+            act.inplace = True  # nobody else sees what the norm made, and its gradient needs what came in
+        self.activation = act
 
     def forward(
         self, x: Tensor, before: Upsample | None = None, size: tuple[int, int] | None = None
