@@ -60,7 +60,8 @@ def phydnet_small(frames: Frames) -> PhyDNetConfig:
 def phydnet_published(frames: Frames) -> PhyDNetConfig:
     """Residual layers of 256, 256, 256 and 64 channels: the 13.7 M parameters of the Earthformer paper's SEVIR table.
 
-    The published code's own layers, 128, 128 and 64, have the 3.1 M of its ENSO table.
+    The paper gives the number, not the settings: these widths are ours, fitted to it. The published code's own layers,
+    128, 128 and 64, have the 3.1 M of its ENSO table.
     """
     return PhyDNetConfig(frames=frames, width=64, residual_widths=(256, 256, 256, 64), groups=16)
 
