@@ -15,7 +15,7 @@ from geoscope.models.baselines.field_mean import mean_of_fields
 
 THRESHOLDS_MM_H = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 MOST_SEED = 2**32 - 1  # what numpy's and torch's generators both take
-MOST_BYTES = 8e9  # of an ensemble held in memory
+MOST_BYTES = 8e9  # of a forecast held in memory
 
 Progress = Callable[[str, float], None]
 
@@ -48,17 +48,22 @@ def read_request(
     """The checked request for a forecast of ``shape`` (L, H, W).
 
     Raises:
-        ConfigError: members, a seed or thresholds that cannot be used, or more members than memory should hold.
+        ConfigError: members, a seed or thresholds that cannot be used, or more frames than memory should hold.
     """
     if members is not None and not is_whole(members, 1):
         raise ConfigError(
             f"members={members!r} must be a whole number, 1 or more, or None for a single field"
         )
-    if members is not None and 4.0 * members * np.prod(shape) > MOST_BYTES:
-        most = int(MOST_BYTES // (4 * np.prod(shape)))
+    most = int(MOST_BYTES // (4 * shape[1] * shape[2]))  # frames
+    if shape[0] > most:
+        raise ConfigError(
+            f"lead_steps={shape[0]} of {shape[1]} x {shape[2]} pixels do not fit in {MOST_BYTES / 1e9:g} GB: "
+            f"ask for at most {most}, or for a smaller cut"
+        )
+    if members is not None and members > most // shape[0]:
         raise ConfigError(
             f"members={members} of {shape[0]} frames of {shape[1]} x {shape[2]} pixels do not fit in "
-            f"{MOST_BYTES / 1e9:g} GB: ask for at most {most}, for fewer leads or for a smaller cut"
+            f"{MOST_BYTES / 1e9:g} GB: ask for at most {most // shape[0]}, for fewer leads or for a smaller cut"
         )
     if not is_whole(seed, 0) or seed > MOST_SEED:
         raise ConfigError(f"seed={seed!r} must be a whole number from 0 to {MOST_SEED}")

@@ -57,11 +57,14 @@ def sum_fractions(
 ) -> FractionSums:
     """Sums (scale, threshold) for the fractions skill score of one frame (H, W); scales in pixels, rising.
 
+    All scales that cover the whole field from every pixel give the same sums.
+
     Raises:
         ConfigError: scales or thresholds that cannot be used.
         ShapeError: the two arrays differ in shape.
     """
-    sizes = checked_sizes("scales", scales)
+    everywhere = 2 * max(np.shape(forecast)) + 1  # a window that covers the field from any pixel
+    sizes = [min(size, everywhere) for size in checked_sizes("scales", scales)]
     reach = sizes[-1] // 2
     room = np.empty(
         (2, *np.shape(forecast))
@@ -113,7 +116,7 @@ def count_tolerant(
         ConfigError: tolerances or thresholds that cannot be used.
         ShapeError: the two arrays differ in shape.
     """
-    reaches = checked_sizes("tolerances", tolerances, smallest=0)
+    reaches = [min(r, max(np.shape(forecast))) for r in checked_sizes("tolerances", tolerances, smallest=0)]
     furthest = reaches[-1]
     rows: list[list[tuple[int, int, int, int]]] = []
     for forecast_yes, observed_yes in events(forecast, observed, thresholds):

@@ -174,6 +174,11 @@ def test_members_and_shares_by_hand():
         (Ensemble, {"members": "many"}, "members='many' must be"),
         (Ensemble, {"members": True}, "members=True must be"),
         (Ensemble, {"members": 10**9}, r"do not fit in 8 GB: ask for at most 100000000"),
+        (
+            Plain,
+            {"lead_steps": 10**9},
+            r"lead_steps=1000000000 of . x . pixels do not fit in 8 GB: ask for at most",
+        ),
         (Ensemble, {"members": 2, "seed": -1}, "seed=-1 must be a whole number from 0 to 4294967295"),
         (Ensemble, {"members": 2, "seed": 2**32}, "seed=4294967296 must be"),
         (Ensemble, {"members": 2, "seed": 0.5}, "seed=0.5 must be"),
@@ -188,7 +193,7 @@ def test_members_and_shares_by_hand():
 )
 def test_what_cannot_be_given_is_refused_in_one_line(model, options, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        gs.nowcast(rain(), model(), lead_steps=1, **options)
+        gs.nowcast(rain(), model(), **{"lead_steps": 1, **options})
     assert "\n" not in str(caught.value)
 
 

@@ -107,6 +107,19 @@ def test_large_counts_do_not_overflow():
     assert contingency.equitable_threat_score(counts) == 0
 
 
+def test_a_window_beyond_the_field_is_the_whole_field_and_takes_no_more_room():
+    random = np.random.default_rng(0)
+    forecast, observed = random.gamma(0.5, 2.0, (2, 5, 7))
+    sums = neighbourhood.sum_fractions(
+        forecast, observed, [1.0], [15, 10**9]
+    )  # 15 = 2 x 7 + 1 covers all from any pixel
+    assert sums.product[0] == sums.product[1] == 35 * (forecast >= 1).sum() * (observed >= 1).sum()
+    assert neighbourhood.fractions_skill_score(sums)[0] == neighbourhood.fractions_skill_score(sums)[1]
+    counts = neighbourhood.count_tolerant(forecast, observed, [1.0], [7, 10**9])
+    assert counts.misses.sum() == counts.false_alarms.sum() == 0
+    assert counts.observed_hits[0] == counts.observed_hits[1] == (observed >= 1).sum()
+
+
 def test_sizes_that_make_no_sense_are_refused():
     field = np.zeros((3, 3))
     with pytest.raises(ConfigError, match="scales="):
