@@ -108,7 +108,7 @@ def forecast_archive(
     try:
         with progress_bar("archive") as progress:
             run = run_archive(
-                _archive(event), out, wanted, cluster=cluster, variable=variable,
+                _archive(event, variable, fill_gaps), out, wanted, cluster=cluster, variable=variable,
                 fill_gaps=fill_gaps or "nan", overwrite=overwrite, progress=progress,
             )  # fmt: skip
     except (KeyboardInterrupt, Cancelled):
@@ -118,12 +118,12 @@ def forecast_archive(
     _tell(run, out, wanted.model)
 
 
-def _archive(event: str) -> Any:
+def _archive(event: str, variable: str | None, fill_gaps: str | None) -> Any:
     """The field of a sample, or the path of an archive."""
     import geoscope as gs
-    from geoscope.cli.events import refuse_a_bare_word
+    from geoscope.cli.events import is_sample, refuse_a_bare_word
 
-    if event in [info.name for info in gs.list_samples()]:
+    if is_sample(event, variable, fill_gaps):
         return gs.sample(event)
     refuse_a_bare_word(event)
     return event

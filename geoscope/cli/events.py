@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geoscope as gs
-from geoscope.errors import DataError
+from geoscope.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -15,12 +15,28 @@ def open_event(event: str, variable: str | None = None, fill_gaps: str | None = 
 
     Raises:
         DataError: nothing of that name, or the files cannot be read.
-        ConfigError: an unknown ``fill_gaps``.
+        ConfigError: an unknown ``fill_gaps``, or such an option for a sample.
     """
-    if event in [info.name for info in gs.list_samples()]:
+    if is_sample(event, variable, fill_gaps):
         return gs.sample(event)
     refuse_a_bare_word(event)
     return gs.open_radar(event, variable, fill_gaps=fill_gaps)
+
+
+def is_sample(event: str, variable: str | None, fill_gaps: str | None) -> bool:
+    """Whether ``event`` names a sample; options of reading files are refused for one.
+
+    Raises:
+        ConfigError: it does, and ``variable`` or ``fill_gaps`` is given.
+    """
+    if event not in [info.name for info in gs.list_samples()]:
+        return False
+    for option, value in (("--variable", variable), ("--fill-gaps", fill_gaps)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value!r} is for files: the sample {event} holds one quantity without gaps; leave it out"
+            )
+    return True
 
 
 def refuse_a_bare_word(event: str) -> None:

@@ -94,7 +94,8 @@ def run(
     ``progress(stage, share)`` is called as often as the models do and may raise `Cancelled`.
 
     Raises:
-        ConfigError: no model, one twice, an unknown one or a bare network; an option that cannot work.
+        ConfigError: no model, one twice, an unknown one or a bare network; an option that cannot work, members of
+            models that give none among them.
         DataError: no event that all models could forecast; the message says what was in the way.
     """
     settings = settings or Settings()
@@ -108,6 +109,13 @@ def run(
     for name, runner in runners.items():
         if not hasattr(runner, "forecast"):
             raise ConfigError(f"model {name!r} is a bare network, not a nowcaster: see geoscope models")
+    if settings.members is not None and not any(
+        hasattr(one, "forecast_ensemble") for one in runners.values()
+    ):
+        raise ConfigError(
+            f"members={settings.members}: none of {', '.join(models)} gives members; add an ensemble such as "
+            "pysteps-steps, or leave members out"
+        )
     Verification(settings.thresholds, scales=settings.scales)  # refuses thresholds before any work
     outcome = Benchmark(settings, tuple(models), [], dict.fromkeys(models, 0.0), [])
     for index, source in enumerate(sources):

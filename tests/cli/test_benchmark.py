@@ -66,6 +66,9 @@ def test_models_may_stand_before_the_other_options_or_with_commas(run):
         (("moving-mnist", "--models", "unet", "--minutes", "60"), "--minutes is only for events of rain"),
         (("moving-mnist", "florence-2018", "--models", "unet"), "stand alone, one at a time"),
         (("moving-mnist", "--models", "oracle"), "oracle"),
+        (("florence-2018", "--models"), "Option '--models' requires an argument"),
+        (("florence-2018", "--models", "--every", "30"), "Option '--models' requires an argument"),
+        (("florence-2018", "--models", "persistence", "--members", "3"), "none of persistence gives members"),
         (("florence-2018", "--models", "persistence", "--minutes", "9000"), "no event could be forecast by all"),
     ],
 )  # fmt: skip

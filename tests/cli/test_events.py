@@ -6,11 +6,22 @@ import xarray as xr
 
 import geoscope as gs
 from geoscope.cli.events import open_event, open_forecast
-from geoscope.errors import DataError
+from geoscope.errors import ConfigError, DataError
 
 
 def test_a_samples_name_is_an_event():
     xr.testing.assert_identical(open_event("florence-2018"), gs.sample("florence-2018"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"variable": "rain"}, "--variable 'rain'"), ({"fill_gaps": "nan"}, "--fill-gaps 'nan'")],
+)
+def test_options_of_files_are_refused_for_a_sample(options, message):
+    with pytest.raises(
+        ConfigError, match=f"{message} is for files: the sample florence-2018 holds one quantity"
+    ):
+        open_event("florence-2018", **options)
 
 
 @pytest.mark.parametrize("event", ["{folder}/rain.nc", "{folder}", "{folder}/*.nc"])

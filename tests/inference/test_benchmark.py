@@ -213,6 +213,7 @@ def test_the_plain_form_is_json_and_the_csv_has_a_line_a_row():
         (["persistence"], {"every": -5}, "every=-5 must be"),
         (["persistence"], {"history": 0}, "history=0 must be a whole number, 1 or more"),
         (["persistence"], {"size": 4}, "size=4 must be a whole number, 8 or more"),
+        (["persistence"], {"members": 2}, "members=2: none of persistence gives members; add an ensemble"),
         (["persistence"], {"members": 1.5}, "members=1.5 must be a whole number"),
         (["persistence"], {"thresholds": (1.0, 1.0)}, "thresholds"),
         (["persistence"], {"scales": (0,)}, "scales"),
