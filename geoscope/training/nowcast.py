@@ -178,6 +178,10 @@ def read_training_events(
             f"events={recipe.events!r}: {folder} is not a folder; name the one with the storm events"
         )
     paths = [p for p in sorted(folder.iterdir()) if p.suffix in {".npz", ".nc", ".zarr", ".h5"}]
+    if not paths:
+        raise DataError(
+            f"events={recipe.events!r}: expected .npz, .nc, .zarr or .h5 files in {folder}, found none; put some there"
+        )
     chosen = [p for p in paths if p.name.startswith(only) and not p.name.startswith(leave_out or ("\0",))]
     if not chosen:
         raise DataError(

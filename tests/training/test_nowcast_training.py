@@ -1,6 +1,7 @@
 """Training: the losses by hand, the recipe's checks, a short run that learns, stops and goes on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,11 @@ def test_held_out_events_are_not_read(recipe):
     assert [event.name for event in read] == ["storm_a"]
     with pytest.raises(DataError, match="none of the 3 files there is left"):
         read_training_events(config, recipe.parent, leave_out=("",))
+    (recipe.parent / "nothing").mkdir()
+    with pytest.raises(
+        DataError, match=r"expected \.npz, \.nc, \.zarr or \.h5 files in .*nothing, found none"
+    ):
+        read_training_events(replace(config, events="nothing"), recipe.parent, leave_out=())
 
 
 def test_validation_scores_the_decided_field_on_events_kept_for_it(recipe):
