@@ -184,9 +184,10 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
-    fit(TinyTask(quick()), quick(), tmp_path, silent)
+    first = weights(fit(TinyTask(quick()), quick(), tmp_path, silent))
     monkeypatch.setattr(Training, "training_step", lambda *_: pytest.fail("trained again"))
-    fit(TinyTask(quick()), quick(), tmp_path, silent)
+    again = weights(fit(TinyTask(quick()), quick(), tmp_path, silent))
+    assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def test_the_clock_ends_a_run_and_adds_up(tmp_path):
@@ -369,7 +370,9 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, module, change
         fit(TinyTask(quick(**changes)), quick(**changes), tmp_path, silent)
 
 
-@pytest.mark.parametrize("changes", [{"accelerator": "abacus"}, {"strategy": "by hand"}])
+@pytest.mark.parametrize(
+    "changes", [{"accelerator": "abacus"}, {"accelerator": "tpu"}, {"strategy": "by hand"}]
+)
 def test_a_machine_that_cannot_is_named(tmp_path, changes):
     with pytest.raises(ConfigError, match="this machine cannot train so: "):
         fit(TinyTask(quick(**changes)), quick(**changes), tmp_path, silent)
@@ -387,3 +390,20 @@ def test_the_engine_knows_no_task():
     import geoscope.training.engine as engine
 
     assert set(engine.__all__) == {"Batch", "Progress", "Settings", "Task", "fit", "learning_rate"}
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_one_line(tmp_path):
+    here = os.getpid()
+
+    class Killed(TinyTask):
+        def batch(self, index):
+            if os.getpid() != here:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().batch(index)
+
+    settings = quick(workers=1)
+    with pytest.raises(
+        TrainingError, match=r"a process that reads the data ended .*set workers = 0"
+    ) as caught:
+        fit(Killed(settings), settings, tmp_path, silent)
+    assert "\n" not in str(caught.value)

@@ -34,7 +34,8 @@ def fit(task: Task, settings: Settings, out: Path, progress: Progress) -> Path:
     Raises:
         ConfigError: settings that do not fit the run in ``out``, the task or this machine.
         MissingExtraError: pytorch_lightning, or tensorboard where it is wanted, is not installed.
-        TrainingError: the loss is no number, or a checkpoint can be neither written nor read.
+        TrainingError: the loss is no number, a process that reads the data ended, or a checkpoint can be neither
+            written nor read.
         Cancelled: Ctrl-C; the step at hand was finished and saved.
     """
     _require_packages(settings)
@@ -99,6 +100,7 @@ def _train(
 ) -> bool:
     """Run the loop; whether this is the first process, which writes the results."""
     import pytorch_lightning as pl
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from geoscope.training.engine.loop import Training
 
@@ -128,11 +130,19 @@ def _train(
             enable_model_summary=False,
             logger=False,
         )
-    except (ValueError, RuntimeError) as error:  # Lightning's own check of devices, strategy and precision
+    except (ValueError, RuntimeError, ImportError, MisconfigurationException) as error:
+        # Lightning's own check of devices, strategy and precision
         raise ConfigError(f"this machine cannot train so: {str(error).splitlines()[0][:200]}") from None
     with _stopping_politely(training):
         try:
             trainer.fit(training)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                f"a process that reads the data ended ({' '.join(str(error).split())[:100]}), most often for want of "
+                "memory: free some, or set workers = 0; the same command goes on from the last checkpoint"
+            ) from error
         except SystemExit as stop:  # Lightning's answer to a second Ctrl-C
             if isinstance(stop.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
