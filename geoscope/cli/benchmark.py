@@ -31,15 +31,16 @@ class ModelsTakeSeveral(TyperCommand):
     """A command whose --models is followed by any number of words: `--models A B C`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give each word after --models, up to the next option, a --models of its own; without a word it stands."""
+        """Give each word after --models, up to the next option, a --models of its own."""
         spread: list[str] = []
         is_models = False
         for word, following in zip(args, [*args[1:], "-"], strict=True):
             if word.startswith("-"):
                 is_models = word in ("--models", "-m")
-                if is_models and not following.startswith("-"):
+                if is_models and following.startswith("-"):
+                    raise ConfigError(f"{word} is followed by no name: name one model or more after it")
+                if is_models:
                     continue
-                is_models = False
             spread += ["--models", word] if is_models else [word]
         return super().parse_args(ctx, spread)
 
