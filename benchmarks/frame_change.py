@@ -24,6 +24,7 @@ from geoscope.ui.nowcast_frames import map_frames
 from geoscope.ui.nowcast_page import NowcastPage
 from geoscope.ui.nowcast_runs import Run
 from geoscope.ui.open_field import OpenField
+from geoscope.ui.shell import begin
 
 LIMIT_MS = 50.0
 
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--side", type=int, default=384)
     options = parser.parse_args()
+    begin()
     page, document = NowcastPage(), Document()
     page.shell.page.server_doc(document)
     document.on_change(

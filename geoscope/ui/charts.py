@@ -32,6 +32,10 @@ DOT, MOST_DOTS = 6, 30  # pixels of a dot; of lines with more points they are sm
 _STROKES = {"solid": "", "dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3"}
 
 OBSERVED_LOOK = {"colour": "#8a929c", "dash": "dashed"}
+MARK_LOOKS = {
+    "issue": ("#d98324", "dashed"),
+    "frame": ("#d81b60", "solid"),
+}  # vertical lines: colour and dash
 
 
 def model_look(number: int) -> dict[str, str]:
@@ -45,7 +49,8 @@ def model_look(number: int) -> dict[str, str]:
 LEGEND_CSS = """
 .keys { display: flex; flex-wrap: wrap; gap: 2px 16px; font: 12px/18px Roboto, sans-serif; padding: 2px 0;
   color: var(--panel-on-surface-color); }
-.keys svg { width: 26px; height: 8px; margin-right: 5px; }
+.keys span { display: inline-flex; align-items: center; }
+.keys svg { margin-right: 5px; }
 """
 
 
@@ -126,12 +131,13 @@ class LineChart(Painter):
         }
 
     @painted
-    def mark(self, name: str, x: Any, colour: str) -> None:
-        """A vertical line, moved when it is there already."""
+    def mark(self, name: str, x: Any) -> None:
+        """A vertical line with a name of `MARK_LOOKS`, moved when it is there already."""
         span = self._spans.get(name)
         if span is None:
+            colour, dash = MARK_LOOKS[name]
             span = self._spans[name] = Span(
-                dimension="height", line_color=colour, line_dash="6 3", line_width=1.5
+                dimension="height", line_color=colour, line_dash=dash, line_width=1.5
             )
             self.figure.add_layout(span)
         span.location = x
@@ -152,14 +158,19 @@ class LineChart(Painter):
         self.figure.yaxis.axis_label = text
 
 
-def legend_html(entries: Sequence[tuple[str, str, str]]) -> str:
-    """A legend for charts: (name, colour, dash) each; under `LEGEND_CSS` it wraps instead of eating the plot."""
+def legend_html(entries: Sequence[tuple[str, str, str]], marks: Sequence[tuple[str, str, str]] = ()) -> str:
+    """A legend for charts: (name, colour, dash) of each line, and after them of each vertical mark.
+
+    Under `LEGEND_CSS` it wraps instead of eating the plot.
+    """
+    lines = "".join(_key(entry, "0 0 26 8", "M0 4H26") for entry in entries)
+    return f'<div class="keys">{lines}{"".join(_key(mark, "0 0 10 16", "M5 0V16") for mark in marks)}</div>'
+
+
+def _key(entry: tuple[str, str, str], box: str, path: str) -> str:
+    name, colour, dash = entry
+    _, _, width, height = box.split()
     return (
-        '<div class="keys">'
-        + "".join(
-            f'<span><svg viewBox="0 0 26 8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="{colour}" '
-            f'stroke-width="2.5" stroke-dasharray="{_STROKES[dash]}"/></svg>{html.escape(name)}</span>'
-            for name, colour, dash in entries
-        )
-        + "</div>"
+        f'<span><svg viewBox="{box}" style="width:{width}px;height:{height}px" aria-hidden="true"><path d="{path}" '
+        f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{_STROKES[dash]}"/></svg>{html.escape(name)}</span>'
     )

@@ -68,7 +68,7 @@ class ExportTab:
         )
         for widget in (self._what, self._kind):
             widget.param.watch(lambda *events: self._start_over(), "value")
-        desk.param.watch(lambda *events: self._start_over(), ["run", "runs", "field"])
+        desk.param.watch(lambda *events: self._start_over(), ["run", "run_b", "runs", "field", "problems"])
         state.param.watch(
             lambda *events: self._start_over(), ["point", "area", "threshold", "shows_truth", "issue_index"]
         )
@@ -105,7 +105,7 @@ class ExportTab:
         self._what.disabled = self._kind.value == "csv"
         self._give.param.update(disabled=True, file=None, label="Download")
         self._make.loading = False
-        missing = needs(self._kind.value, self.desk.run is not None, self._point.series() is not None)
+        missing = needs(self._kind.value, self.desk.leading is not None, self._point.series() is not None)
         self._make.disabled = bool(missing)
         self._problem.show("")
         hint = missing or (
@@ -129,7 +129,7 @@ class ExportTab:
         )
 
     def _maker(self) -> Maker | None:
-        run, kind, field = self.desk.run, self._kind.value, self.desk.field
+        run, kind, field = self.desk.leading, self._kind.value, self.desk.field
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         if kind == "csv":
             content = self._point.series()
@@ -152,7 +152,7 @@ class ExportTab:
         return lambda progress: make_file(content, target, progress, **look)
 
     def _stem(self, what: str) -> str:
-        field, run = self.desk.field, self.desk.run
+        field, run = self.desk.field, self.desk.leading
         issue = field.time_at(run.request.issue_index if run is not None else self.state.issue_index)
         stamp = str(issue)[:16].replace(":", "").replace("-", "")
         return clean_stem(

@@ -38,8 +38,10 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from geoscope.reprojection import MercatorTable
+from geoscope.ui.map_layers import DEGREES
 from geoscope.ui.painting import Painter, painted
 from geoscope.ui.pictures import browser_palette
+from geoscope.viz.basemap import Extent
 from geoscope.viz.colours import ColourScale, Theme
 
 SCALE_BAR = "#78828c"  # Bokeh draws a bar in its first colour for ever, so in one that both themes show
@@ -47,12 +49,23 @@ MARGIN = 0.03  # of the field's extent, left free around it
 MILLISECONDS_BETWEEN_CURSORS = 60
 MARK = "#d81b60"  # point and area: a colour that no scale uses at that lightness
 
-Extent = tuple[float, float, float, float]
-
-# The wish is an extent; the ranges must hold it with the same scale in x and y, whatever the window's shape.
+# The wish is an extent; the ranges must hold it with the same scale in x and y, whatever the window's shape, and stay
+# in the square that the base map fills. The bounds have the window's shape, so that zooming out meets both at once.
 _FIT = """
 const w = plot.inner_width, h = plot.inner_height
 if (!(w > 10 && h > 10) || wish.data.x0.length == 0) return
+const most = reach.data.side[0] / Math.max(w, h)
+const along = (range, pixels, wanted, scale) => {
+  const middle = reach.data[range === x ? "x" : "y"][0], room = (most - scale) * pixels / 2
+  const centre = Math.min(Math.max(wanted, middle - room), middle + room)
+  range.bounds = [middle - most * pixels / 2, middle + most * pixels / 2]
+  range.setv({start: centre - scale * pixels / 2, end: centre + scale * pixels / 2})
+}
+const show = (wanted, cx, cy) => {
+  const scale = Math.min(wanted, most)
+  along(x, w, cx, scale)
+  along(y, h, cy, scale)
+}
 // On a phone a finger that drags must scroll the page; Pan is there when it is asked for.
 if (window.innerWidth < 600 && !wish._seen) for (const pan of pans) pan.active = false
 wish._seen = true
@@ -60,14 +73,10 @@ const near = (a, b) => Math.abs(a - b) <= 1e-6 * Math.abs(b - x.start) + 1e-3
 const last = wish._fitted
 const moved = last != null && !(near(x.start, last[0]) && near(x.end, last[1]))
 if (cb_obj !== wish && moved) {
-  const scale = (x.end - x.start) / wish._width, cx = (x.start + x.end) / 2, cy = (y.start + y.end) / 2
-  x.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
-  y.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
+  show((x.end - x.start) / wish._width, (x.start + x.end) / 2, (y.start + y.end) / 2)
 } else {
   const [x0, y0, x1, y1] = [wish.data.x0[0], wish.data.y0[0], wish.data.x1[0], wish.data.y1[0]]
-  const scale = Math.max((x1 - x0) / w, (y1 - y0) / h), cx = (x0 + x1) / 2, cy = (y0 + y1) / 2
-  x.setv({start: cx - scale * w / 2, end: cx + scale * w / 2})
-  y.setv({start: cy - scale * h / 2, end: cy + scale * h / 2})
+  show(Math.max((x1 - x0) / w, (y1 - y0) / h), (x0 + x1) / 2, (y0 + y1) / 2)
   wish._fitted = [x.start, x.end]
 }
 wish._width = w
@@ -86,6 +95,21 @@ _CURSOR_LEFT = "clearTimeout(cursor._timer); cursor.data = {x: [], y: []}"
 _GROUND = """
 const stretch = has_place.data.yes[0] ? Math.cosh((y.start + y.end) / 2 / 6378137) : 1
 ground.setv({start: 0, end: (x.end - x.start) / stretch})
+"""
+
+# Degrees that would run into each other when the map is small are left out: every second one, every fourth, and so on.
+_THIN = """
+const metres = (x.end - x.start) / plot.inner_width, {text, label, number, gap, room} = degrees.data
+if (!(metres > 0)) return
+let is_new = false
+for (let i = 0; i < label.length; i++) {
+  let every = 1
+  while (every * gap[i] < room[i] * metres) every *= 2
+  const wanted = number[i] % every ? "" : label[i]
+  is_new ||= text[i] != wanted
+  text[i] = wanted
+}
+if (is_new) degrees.change.emit()
 """
 
 _TOOL = "for (const [name, tool] of Object.entries(tools)) tool.active = name == mode.data.name[0]"
@@ -109,6 +133,7 @@ class LinkedMaps(Painter):
         self.x_range, self.y_range = Range1d(0, 1), Range1d(0, 1)
         self._ground = Range1d(0, 1)
         self._wish = ColumnDataSource({"x0": [], "y0": [], "x1": [], "y1": []})
+        self._reach = ColumnDataSource({"x": [], "y": [], "side": []})
         self._cursor = ColumnDataSource({"x": [], "y": []})
         self._mode = ColumnDataSource({"name": ["pan"]})
         self._has_place = ColumnDataSource({"yes": [True]})
@@ -117,7 +142,7 @@ class LinkedMaps(Painter):
             name: ColumnDataSource({"xs": [], "ys": []}) for name in ("coast", "borders", "graticule", "edge")
         }
         self._land = ColumnDataSource({"xs": [], "ys": []})
-        self._degrees = ColumnDataSource({"x": [], "y": [], "text": []})
+        self._degrees = ColumnDataSource({name: [] for name in DEGREES})
         self._mark = ColumnDataSource({"x": [], "y": []})
         self._outline = ColumnDataSource({"xs": [], "ys": []})
         self._crosshair = [Span(dimension=d, line_dash="4 3", line_width=1) for d in ("width", "height")]
@@ -156,6 +181,8 @@ class LinkedMaps(Painter):
         self._land.data = layers["land"]
         self._sea.data = layers["sea"]
         self._degrees.data = layers["degrees"]
+        x0, y0, x1, y1 = layers["reach"]
+        self._reach.data = {"x": [(x0 + x1) / 2], "y": [(y0 + y1) / 2], "side": [x1 - x0]}
         for name, source in self._pictures.items():
             source.data = self._empty()
             self._shown.pop(name, None)
@@ -250,7 +277,8 @@ class LinkedMaps(Painter):
         return {"image": [picture], "x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0]}
 
     def _make_figure(self, name: str) -> figure:
-        pan, wheel = PanTool(), WheelZoomTool(zoom_on_axis=False)
+        # Without the focus: near the edge of the base map the wheel still zooms out, and the map moves inwards.
+        pan, wheel = PanTool(), WheelZoomTool(zoom_on_axis=False, maintain_focus=False)
         self._pans.append(pan)
         box = BoxSelectTool(renderers=[], description="Choose a box")
         polygon = PolySelectTool(renderers=[], description="Choose a polygon")
@@ -325,7 +353,9 @@ class LinkedMaps(Painter):
 
     def _link(self, first: figure) -> None:
         ranges = {"x": self.x_range, "y": self.y_range}
-        fit = CustomJS(args={**ranges, "plot": first, "wish": self._wish, "pans": self._pans}, code=_FIT)
+        wish = {"wish": self._wish, "reach": self._reach, "pans": self._pans}
+        fit = CustomJS(args={**ranges, "plot": first, **wish}, code=_FIT)
+        thin = CustomJS(args={"x": self.x_range, "plot": first, "degrees": self._degrees}, code=_THIN)
         first.js_on_change("inner_width", fit)
         first.js_on_change("inner_height", fit)
         self._wish.js_on_change("data", fit)
@@ -333,6 +363,8 @@ class LinkedMaps(Painter):
         for bounds in (self.x_range, self.y_range):
             bounds.js_on_change("start", ground)
             bounds.js_on_change("end", ground)
+        self.x_range.js_on_change("end", thin)
+        self._degrees.js_on_change("data", thin)
         self._cursor.on_change("data", self._cursor_moved)
 
     def _cursor_moved(self, attr: str, old: Any, new: Any) -> None:

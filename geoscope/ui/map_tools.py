@@ -7,7 +7,6 @@ import panel_material_ui as pmui
 
 from geoscope.ui.linked_maps import LinkedMaps
 from geoscope.ui.nowcast_state import LAYERS, SCALES, THRESHOLDS, NowcastState
-from geoscope.ui.panes import hideable
 
 LAYERS_WITH_THRESHOLD = ("outcome", "probability")
 
@@ -20,7 +19,7 @@ class MapTools:
             options={"Pan": "pan", "Box": "box", "Polygon": "polygon"},
             value="pan",
             size="small",
-            margin=(6, 8, 4, 0),
+            margin=(6, 2, 4, 0),
         )
         mode.param.watch(lambda event: maps.set_mode(event.new), "value")
         layer = pmui.Select.from_param(
@@ -28,29 +27,29 @@ class MapTools:
             options={v: k for k, v in LAYERS.items()},
             label="Layer of A and B",
             description="",
-            **{**_SMALL, "width": 155},
+            **_select(139),
         )
         threshold = pmui.Select.from_param(
             state.param.threshold,
             options={f"≥ {value:g} mm/h": value for value in THRESHOLDS},
             label="Threshold",
             description="",
-            **{**_SMALL, "width": 116},
+            **_select(108),
         )
-        self._threshold = hideable(threshold, is_shown=state.layer in LAYERS_WITH_THRESHOLD, sizing_mode=None)
+        self._threshold = pn.Column(threshold, margin=0)
         scale = pmui.Select.from_param(
             state.param.scale,
             options={v: k for k, v in SCALES.items()},
             label="Colours",
             description="",
-            **_SMALL,
+            **_select(103),
         )
         opacity = pmui.FloatSlider.from_param(
             state.param.opacity,
             label="Opacity",
             step=0.05,
-            width=96,
-            margin=(0, 8),
+            width=92,
+            margin=(0, 2),
             size="small",
             description="",
         )
@@ -73,13 +72,19 @@ class MapTools:
             sizing_mode="stretch_width",
             margin=(4, 8, 2, 8),
         )
+        self._show_threshold(state.layer)
         state.param.watch(lambda *events: self._show_threshold(state.layer), "layer")
 
     def _show_threshold(self, layer: str) -> None:
-        self._threshold.visible = layer in LAYERS_WITH_THRESHOLD
+        """The threshold keeps its place while it is not asked for, so that nothing beside or below it moves."""
+        is_asked = layer in LAYERS_WITH_THRESHOLD
+        self._threshold.styles = {"visibility": "visible" if is_asked else "hidden"}
 
 
-_SMALL: dict[str, Any] = {"size": "small", "width": 122, "margin": (7, 3, 3, 3)}
+def _select(width: int) -> dict[str, Any]:
+    """The look of a list in a row that must hold everything on a window 1024 pixels wide."""
+    narrow = {"& .MuiSelect-select": {"paddingLeft": "9px", "paddingRight": "26px !important"}}
+    return {"size": "small", "width": width, "margin": (7, 3, 3, 3), "sx": narrow}
 
 
 def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:

@@ -20,6 +20,12 @@ from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, open_sample
 from geoscope.ui.server_files import files_under_root
 
+QUESTION = [
+    "issue_index",
+    "lead_steps",
+    "device",
+]  # why a model failed before says nothing once one of these is new
+
 
 class NowcastDesk(param.Parameterized):
     """One session's field, forecast and work under way. `close` ends it."""
@@ -50,8 +56,9 @@ class NowcastDesk(param.Parameterized):
         self._queued = 0  # how many the queue held when it was filled
         state.param.watch(
             lambda *events: self.take_known(),
-            ["model", "model_b", "compared", "issue_index", "lead_steps", "device"],
+            ["model", "model_b", "compared", *QUESTION],
         )
+        state.param.watch(lambda *events: self.param.update(problems={}, run_problem=""), QUESTION)
 
     def close(self) -> None:
         """Stop all work; for the end of a session."""
@@ -116,9 +123,8 @@ class NowcastDesk(param.Parameterized):
         if self.field is None:
             return 0
         last = max(self.field.frames - 1, self.state.issue_index + self.state.lead_steps)
-        if self.run is not None:
-            last = max(last, self.run.request.issue_index + self.run.request.lead_steps)
-        return last
+        shown = [run.request for run in (self.run, self.run_b) if run is not None]
+        return max([last, *(request.issue_index + request.lead_steps for request in shown)])
 
     # Runs
 
@@ -137,20 +143,34 @@ class NowcastDesk(param.Parameterized):
 
     @property
     def is_stale(self) -> bool:
-        """Whether map A or B shows another forecast than the choices ask for, or map B none yet beside one on A."""
-        wanted = (self.wanted(self.state.model), self.wanted(self.state.model_b))
-        shown = tuple(run.request if run is not None else None for run in (self.run, self.run_b))
-        given_up = self.run_b is None and self.state.model_b in self.problems
-        return self.run is not None and (shown[0] != wanted[0] or (shown[1] != wanted[1] and not given_up))
+        """Whether map A or B shows another forecast than the choices ask for, or none yet beside one on the other.
+
+        A map whose model failed is not waited for.
+        """
+        places = ((self.run, self.state.model), (self.run_b, self.state.model_b))
+        missing = [run is None or run.request != self.wanted(model) for run, model in places]
+        waited_for = [
+            lacks and model not in self.problems for lacks, (_, model) in zip(missing, places, strict=True)
+        ]
+        return self.leading is not None and any(waited_for)
+
+    @property
+    def leading(self) -> Run | None:
+        """The forecast that the others are compared with: that of map A, or of map B where the one for A failed."""
+        has_failed = self.state.model in self.problems and (self.run is None or self.is_old(self.run))
+        if self.run is None or has_failed:
+            return self.run_b if self.run_b is not None else self.run
+        return self.run
 
     @property
     def loaded(self) -> dict[str, Run]:
-        """The forecasts of one issue time, that of map A: A first, then B, then the others, by name."""
-        if self.run is None:
+        """The forecasts of one issue time, that of the leading one: A first, then B, then the others, by name."""
+        leading = self.leading
+        if leading is None:
             return {}
         beside = {name: self.runs[name] for name in self.state.models if name in self.runs}
-        every = {self.run.model: self.run, **beside}
-        return {name: run for name, run in every.items() if run.request.is_beside(self.run.request)}
+        every = {leading.model: leading, **beside}
+        return {name: run for name, run in every.items() if run.request.is_beside(leading.request)}
 
     def start(self) -> None:
         """Run what the choices ask for, model by model; the work before is cancelled, known results come at once."""

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import panel as pn
 import panel_material_ui as pmui
+from panel_material_ui.base import MaterialComponent
 
 import geoscope as gs
 from geoscope.ui.data_step import DataStep
@@ -24,6 +25,7 @@ from geoscope.ui.score_downloads import ScoreDownloads
 from geoscope.ui.shell import Shell, begin, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
+from geoscope.viz.colours import Theme
 
 TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model card", "export": "Export"}
 _CARD_CSS = """
@@ -79,7 +81,7 @@ class NowcastPage:
                 margin=0,
             )
         ]
-        self.shell = Shell("nowcast", pages, steps, main, self.player.keys, self.board.set_theme)
+        self.shell = Shell("nowcast", pages, steps, main, self.player.keys, self._set_theme)
         self._open_first()
 
     def begin(self) -> None:
@@ -101,6 +103,14 @@ class NowcastPage:
         self.downloads.close()
         self.export.close()
         self.receiver.close()
+
+    def _set_theme(self, theme: Theme) -> None:
+        """Draw in light or dark; the tabs that are put away hear of it here, as their own components do too late."""
+        self.board.set_theme(theme)
+        for name, view in self._views.items():
+            if name != self.state.tab:
+                for component in view.select(MaterialComponent):
+                    component.dark_theme = theme == "dark"
 
     def _open_first(self) -> None:
         """The first sample at once, and its forecast if it was made before; the rest waits for `begin`."""
@@ -126,14 +136,14 @@ class NowcastPage:
             lambda *events: card.param.update(object=self._card_text()), ["model", "model_b"]
         )
         self._verification = VerificationTab(self.state, self.scores, choices, self.downloads)
-        views = {
+        self._views: dict[str, Any] = {
             "verification": self._verification.view,
             "point": self.point.view,
             "card": card,
             "export": self.export.view,
         }
         tabs = pmui.Tabs(
-            *((TAB_TITLES[name], views[name]) for name in TABS),
+            *((TAB_TITLES[name], self._views[name]) for name in TABS),
             active=TABS.index(self.state.tab),
             sizing_mode="stretch_width",
             margin=(0, 8, 24, 8),

@@ -122,7 +122,7 @@ class Player:
 
     def _kind(self, index: int) -> str:
         desk, state = self.desk, self.state
-        run = desk.run
+        run = desk.leading
         has_forecast = run is not None and 0 < index - run.request.issue_index <= run.request.lead_steps
         if has_forecast and index > state.issue_index:
             return "verified" if is_known(desk, index) else "forecast"
@@ -139,7 +139,7 @@ class Player:
             lambda *events: self.refresh(), ["issue_index", "lead_steps", "shows_truth", "is_playing"]
         )
         state.param.watch(lambda *events: self._set_beat(), ["is_playing", "speed"])
-        desk.param.watch(lambda *events: self.refresh(), ["field", "run"])
+        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "run_b", "problems"])
         self.axis.param.watch(self._axis_moved, "frame")
         self.axis.param.watch(self._issue_moved, "issue")
 

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from geoscope.reprojection import to_mercator
-from geoscope.ui.charts import LEGEND_CSS, OBSERVED_LOOK, LineChart, legend_html, model_look
+from geoscope.ui.charts import LEGEND_CSS, MARK_LOOKS, OBSERVED_LOOK, LineChart, legend_html, model_look
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import Series, point_mask, say_place, series
 from geoscope.ui.nowcast_runs import title_of
@@ -18,6 +18,15 @@ from geoscope.ui.panes import Problem, html_pane, set_html
 
 WAYS = {"Point": "point", "Area mean": "mean", "Area maximum": "max"}
 
+MOST_NORTHERN = 85.0  # degrees; the map ends there
+_PLACES = {
+    True: {"label": "Latitude, longitude", "placeholder": "34.2, -77.9"},
+    False: {"label": "x, y in km", "placeholder": "12.5, -30"},
+}
+_HOW_TO_WRITE = {
+    True: "Write a latitude and a longitude in degrees, for example 34.2, -77.9; the map ends at 85 degrees.",
+    False: "This field has no place on the Earth: write x and y in km, as the line under the maps reads them.",
+}
 _CSS = """
 :host { color: var(--panel-on-surface-color); font: 13px/18px Roboto, sans-serif; }
 p { margin: 4px 0; font-variant-numeric: tabular-nums; }
@@ -30,11 +39,9 @@ class PointTab:
     def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
         self.state, self.desk = state, desk
         self._way = pmui.RadioButtonGroup(
-            options=WAYS, value="mean" if state.area else "point", size="small", margin=8
+            options=WAYS, value="mean" if state.area else "point", size="small", width=330, margin=8
         )
-        self._place = pmui.TextInput(
-            label="Latitude, longitude", placeholder="34.2, -77.9", size="small", width=210, margin=8
-        )
+        self._place = pmui.TextInput(**_PLACES[True], size="small", width=210, margin=8)
         go = pmui.Button(
             label="Set point",
             size="small",
@@ -59,13 +66,15 @@ class PointTab:
             sizing_mode="stretch_width",
             min_height=420,
         )
+        self._name_place()
+        desk.param.watch(lambda *events: self._name_place(), "field")
         self._way.param.watch(lambda *events: self.refresh(), "value")
         self._place.param.watch(lambda *events: self._set_place(), "enter_pressed")
         state.param.watch(lambda *events: self._chosen("point"), "point")
         state.param.watch(lambda *events: self._chosen("mean"), "area")
         state.param.watch(lambda *events: self.refresh(), ["issue_index", "shows_truth", "lead_steps"])
         state.param.watch(lambda *events: self._mark(), "frame_index")
-        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "runs"])
+        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "run_b", "runs", "problems"])
         self.refresh()
 
     def series(self) -> Series | None:
@@ -92,7 +101,7 @@ class PointTab:
             set_html(self._keys, "")
             self._chart.draw([])
             text = (
-                "Click on a map, or write a latitude and longitude, to see what happens there over time."
+                "Click on a map, or write a place, to see what happens there over time."
                 if self._way.value == "point"
                 else "Choose Box or Polygon above the maps and draw inside the data; a double-click ends a polygon."
             )
@@ -106,11 +115,9 @@ class PointTab:
         self._chart.label_y(content.units)
         lines = [_line(name, content) for name in content.lines]
         self._chart.draw(lines)
-        marks = [("issue time", "#d98324", "dashed"), ("frame shown", "#8a929c", "dashed")]
-        set_html(
-            self._keys,
-            legend_html([*((line["name"], line["colour"], line["dash"]) for line in lines), *marks]),
-        )
+        names = {"issue": "issue time", "frame": "frame shown"}
+        keys = [(line["name"], line["colour"], line["dash"]) for line in lines]
+        set_html(self._keys, legend_html(keys, [(names[key], *look) for key, look in MARK_LOOKS.items()]))
         self._mark()
 
     def _now(self, content: Series) -> str:
@@ -127,8 +134,8 @@ class PointTab:
         if field is None or content is None:
             return
         set_html(self._values, f"<p>{html.escape(self._now(content))}</p>")
-        self._chart.mark("issue", _milliseconds(field.time_at(self.state.issue_index)), "#d98324")
-        self._chart.mark("frame", _milliseconds(field.time_at(self.state.frame_index)), "#8a929c")
+        self._chart.mark("issue", _milliseconds(field.time_at(self.state.issue_index)))
+        self._chart.mark("frame", _milliseconds(field.time_at(self.state.frame_index)))
 
     def _chosen(self, way: str) -> None:
         if (self.state.point if way == "point" else self.state.area) is not None and self._way.value != way:
@@ -136,26 +143,40 @@ class PointTab:
         else:
             self.refresh()
 
+    def _name_place(self) -> None:
+        """Ask for what this field has: degrees, or kilometres where it has no place on the Earth."""
+        self._place.param.update(**_PLACES[self._has_place], value="")
+        self._problem.show("")
+
+    @property
+    def _has_place(self) -> bool:
+        return self.desk.field is None or self.desk.field.table.has_place
+
     def _set_place(self) -> None:
         field, text = self.desk.field, (self._place.value_input or self._place.value or "")
+        if field is None:
+            self._problem.show("There is no data yet: choose it under step 1.", "warning")
+            return
         try:
-            lat, lon = (float(part) for part in text.replace(";", ",").split(","))
+            first, second = (float(part) for part in text.replace(";", ",").split(","))
+            x, y = _on_map(first, second) if self._has_place else (1000.0 * first, 1000.0 * second)
+            is_inside = field.table.pixel_at(x, y) is not None
         except ValueError:
-            self._problem.show(
-                "Write a latitude and a longitude in degrees, for example 34.2, -77.9.", "warning"
-            )
+            self._problem.show(_HOW_TO_WRITE[self._has_place], "warning")
             return
-        if field is None or not field.table.has_place or abs(lat) > 85:
-            self._problem.show(
-                "This field has no place on the Earth, or the latitude is beyond 85 degrees.", "warning"
-            )
-            return
-        x, y = (float(value) for value in to_mercator(lon, lat))
-        if field.table.pixel_at(x, y) is None:
+        if not is_inside:
             self._problem.show(f"{say_place(field, x, y)} lies outside the data.", "warning")
             return
         self._problem.show("")
         self.state.point = (x, y)
+
+
+def _on_map(latitude: float, longitude: float) -> tuple[float, float]:
+    """Metres on the map; a ValueError where the map has no such place."""
+    if not (abs(latitude) <= MOST_NORTHERN and abs(longitude) <= 360):
+        raise ValueError
+    x, y = to_mercator(longitude, latitude)
+    return float(x), float(y)
 
 
 def _line(name: str, content: Series) -> dict[str, Any]:

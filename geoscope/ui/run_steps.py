@@ -8,7 +8,7 @@ import numpy as np
 import panel_material_ui as pmui
 
 from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_runs import ModelChoice, title_of
+from geoscope.ui.nowcast_runs import ModelChoice, Run, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import say_duration, say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
@@ -144,7 +144,7 @@ class RunStep:
     def refresh(self) -> None:
         """Show the state of the work."""
         desk = self.desk
-        wants_run = desk.field is not None and (desk.run is None or desk.is_stale)
+        wants_run = desk.field is not None and (desk.leading is None or desk.is_stale)
         self._run.param.update(disabled=desk.field is None, variant="contained" if wants_run else "outlined")
         self._cancel.disabled = not desk.is_running
         self._bar.value = (
@@ -155,7 +155,7 @@ class RunStep:
 
     @property
     def _is_done(self) -> bool:
-        return self.desk.run is not None and not self.desk.is_stale
+        return self.desk.leading is not None and not self.desk.is_stale
 
     @property
     def message(self) -> str:
@@ -169,15 +169,22 @@ class RunStep:
             if progress and progress.remaining_seconds is not None:
                 text += f" · {_say_seconds(progress.remaining_seconds)} left"
             return text
-        if desk.run is None and desk.state.model in desk.problems:
-            return "Forecast A could not be made; why stands below."
-        if desk.run is None:
-            return "No forecast yet: press Run forecast."
-        issue = say_time(desk.field.time_at(desk.run.request.issue_index))
-        names = " and ".join(dict.fromkeys(title_of(run.model) for run in (desk.run, desk.run_b) if run))
+        failed = (
+            "Forecast A could not be made; why stands below." if desk.state.model in desk.problems else ""
+        )
+        if desk.leading is None:
+            return failed or "No forecast yet: press Run forecast."
+        issue = say_time(desk.field.time_at(desk.leading.request.issue_index))
+        shown = [run for run in (desk.run, desk.run_b) if run is not None]
         if desk.is_stale:
-            return f"The maps show an older forecast ({names}, {issue}). Run again to renew it."
-        return f"{names}, issued {issue}."
+            return f"The maps show an older forecast ({_names(shown)}, {issue}). Run again to renew it."
+        shown = [run for run in shown if not desk.is_old(run)]
+        return f"{_names(shown)}, issued {issue}. {failed}".strip()
+
+
+def _names(runs: Sequence[Run]) -> str:
+    """The models of forecasts, each once."""
+    return " and ".join(dict.fromkeys(title_of(run.model) for run in runs))
 
 
 def _say_seconds(seconds: float) -> str:

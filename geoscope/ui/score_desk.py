@@ -34,7 +34,7 @@ class ScoreDesk(param.Parameterized):
         self.state, self.desk = state, desk
         self._runner = JobRunner(notify)
         self._kept: OrderedDict[tuple[Request, Question], dict] = OrderedDict()
-        desk.param.watch(lambda *events: self.renew(), ["run", "runs"])
+        desk.param.watch(lambda *events: self.renew(), ["run", "run_b", "runs", "problems"])
         state.param.watch(lambda *events: self.renew(), ["thresholds", "shows_truth", "area"])
         self.renew()
 

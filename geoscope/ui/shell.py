@@ -23,6 +23,7 @@ TITLES = {
     "enso": "El Niño",
 }
 PRIMARY = {"light": "#0b5cad", "dark": "#82b7f0"}
+HEADER = "#0b2f55"
 SIDEBAR_WIDTH = 292
 
 THEME = {
@@ -37,7 +38,7 @@ THEME = {
             },
             "MuiAppBar": {
                 "styleOverrides": {
-                    "root": {"backgroundColor": "#0b2f55 !important", "color": "#ffffff !important"}
+                    "root": {"backgroundColor": f"{HEADER} !important", "color": "#ffffff !important"}
                 }
             },
         },
@@ -45,12 +46,20 @@ THEME = {
     for theme in ("light", "dark")
 }
 
-# On a narrow screen the steps lie over the page, so they wait there until they are asked for.
-CSS = """
-body { overflow: hidden; }
-#loader { background: none !important; pointer-events: none; }
-@media (prefers-color-scheme: dark) { body { background: #10161c; } }
-@media (max-width: 599px) { body:not(.geoscope-ready) .MuiDrawer-root { display: none !important; } }
+# Until the page is drawn there is its header, and a thin line that moves along the top edge in place of Panel's wheel
+# in the middle. On a narrow screen the steps lie over the page, so they wait there until they are asked for.
+CSS = f"""
+body {{ overflow: hidden; }}
+body:not(.geoscope-ready)::before {{ content: ""; position: fixed; inset: 0 0 auto 0; height: 52px; z-index: -1;
+  background: {HEADER}; }}
+#loader {{ background: none !important; pointer-events: none; }}
+#loader:not(.error) {{ height: 3px; overflow: hidden; align-items: flex-start; }}
+#loader:not(.error) .spinner {{ box-sizing: border-box; width: 30%; height: 3px; border: 0; border-radius: 0;
+  background: {PRIMARY["dark"]}; animation: geoscope-opens 1.6s ease-in-out infinite alternate; }}
+@keyframes geoscope-opens {{ from {{ transform: translateX(0); }} to {{ transform: translateX(233%); }} }}
+@media (prefers-reduced-motion: reduce) {{ #loader .spinner {{ width: 100% !important; animation: none !important; }} }}
+@media (prefers-color-scheme: dark) {{ body:not(.geoscope-ready) {{ background: #10161c; }} }}
+@media (max-width: 599px) {{ body:not(.geoscope-ready) .MuiDrawer-root {{ display: none !important; }} }}
 """
 
 # A page whose tab is hidden does not tick; a tick waits until the server has answered the one before.
@@ -61,6 +70,9 @@ export function render({model, el, view}) {
     const change = {}
     if (window.innerWidth < 600) change.sidebar_open = false
     if (window.matchMedia("(prefers-color-scheme: dark)").matches) change.dark_theme = true
+    if (change.dark_theme) for (const part of page.references()) { // also what is drawn later, as in tabs put away
+      if (part !== page.data && "dark_theme" in part.properties) part.setv({dark_theme: true}, {sync: false})
+    }
     page.data.setv(change)
     requestAnimationFrame(() => document.body.classList.add("geoscope-ready"))
   }

@@ -73,7 +73,7 @@ class VerificationTab:
         self.refresh()
 
     def _watch(self) -> None:
-        self.desk.param.watch(lambda *events: self.refresh(), ["run", "runs", "field", "problems"])
+        self.desk.param.watch(lambda *events: self.refresh(), ["run", "run_b", "runs", "field", "problems"])
         self.scores.param.watch(lambda *events: self.refresh(), ["board", "counted", "problem"])
         # At the next tick, so that the maps of a frame do not wait for its scores.
         self.state.param.watch(lambda *events: self._charts.paint(self.refresh), "frame_index")
@@ -97,7 +97,7 @@ class VerificationTab:
     def _compared_chosen(self, event: Any) -> None:
         self.state.compared = list(event.new)
         if (
-            self.desk.run is not None
+            self.desk.leading is not None
             and set(self.state.models) - set(self.desk.runs)
             and not self.desk.is_stale
         ):
@@ -112,7 +112,7 @@ class VerificationTab:
     def refresh(self) -> None:
         """Show the scores that count at the frame shown, or say what is missing; nothing while the tab is hidden."""
         state, board = self.state, self.scores.board
-        self._button.disabled = self.desk.run is None
+        self._button.disabled = self.desk.leading is None
         self._whole.visible = state.area is not None
         if state.tab != "verification":
             return
@@ -145,7 +145,7 @@ class VerificationTab:
         desk, scores, board = self.desk, self.scores, self.scores.board
         if scores.problem:
             return scores.problem
-        if desk.run is None:
+        if desk.leading is None:
             return "No forecast to verify yet: press Run forecast (step 4)."
         if board is None:
             return (

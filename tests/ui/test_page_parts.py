@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from panel_material_ui.base import MaterialComponent
 
 from geoscope.ui.data_step import DropZone, summary_html
 from geoscope.ui.legend import legend_html
@@ -218,10 +219,41 @@ def test_a_place_can_be_written(page):
     page.point._place.value_input = "49.8, 10.15"
     page.point._set_place()
     assert page.state.point is not None
-    for text, reason in (("here", "for example"), ("0, 0", "outside the data"), ("89, 0", "beyond 85")):
+    for text, reason in (("here", "for example"), ("0, 0", "outside the data"), ("89, 0", "ends at 85")):
         page.point._place.value_input = text
         page.point._set_place()
         assert reason in page.point._problem.alert.object
+
+
+@pytest.fixture
+def plain(rain):
+    """A field of pixels of a kilometre that nobody knows the place of."""
+    moved = rain.drop_vars("spatial_ref").assign_coords(x=np.arange(30) * 1e3, y=np.arange(24)[::-1] * 1e3)
+    return OpenField.of("upload:plain.nc", "plain", moved)
+
+
+def test_a_field_without_a_place_is_asked_for_in_kilometres(page, plain):
+    assert page.point._place.label == "Latitude, longitude"
+    page.desk.use(plain)
+    assert page.point._place.label == "x, y in km"
+    page.point._place.value_input = "2, 1.5"
+    page.point._set_place()
+    assert page.state.point == (2000.0, 1500.0)
+    assert "x 2.0 km, y 1.5 km" in page.point._text.object
+    for text, reason in (("here", "x and y in km"), ("200, 0", "x 200.0 km, y 0.0 km lies outside")):
+        page.point._place.value_input = text
+        page.point._set_place()
+        assert reason in page.point._problem.alert.object
+
+
+def test_every_line_of_the_point_chart_looks_different(page):
+    run_it(page)
+    page.board._point_chosen(*page.desk.field.table.position_of(10, 5))
+    keys = re.findall(r'<path d="(.*?)" stroke="(.*?)" .*?stroke-dasharray="(.*?)"', page.point._keys.object)
+    assert len(keys) == len(page.desk.loaded) + 3  # observed, issue time, frame shown
+    assert len({(colour, dash) for _, colour, dash in keys}) == len(keys)
+    assert [path for path, _, _ in keys[-2:]] == ["M5 0V16"] * 2  # vertical, as in the chart
+    page.state.point = None
 
 
 def test_zoom_and_home_come_back_to_the_whole_field(page):
@@ -248,17 +280,52 @@ def test_themes_change_palettes_and_not_pictures(page):
     assert page.board.maps._mappers["observed"].palette != palette
 
 
-def test_a_field_without_a_place_has_a_map_without_coasts(page, rain):
-    plain = rain.drop_vars("spatial_ref").assign_coords(x=np.arange(30) * 1e3, y=np.arange(24)[::-1] * 1e3)
-    field = OpenField.of("upload:plain.nc", "plain", plain)
-    layers = map_layers(field.table)
+def test_tabs_that_are_put_away_change_their_theme(page):
+    page.shell.page.dark_theme = True
+    assert page.board.theme == "dark"
+    hidden = [view for name, view in page._views.items() if name != page.state.tab]
+    components = [part for view in hidden for part in view.select(MaterialComponent)]
+    assert len(components) > 9
+    assert all(part.dark_theme for part in components)
+
+
+def test_a_field_without_a_place_has_a_map_without_coasts(page, plain):
+    layers = map_layers(plain.table)
     assert layers["coast"] == []
     assert len(layers["edge"]) == 1
-    page.desk.use(field)
+    page.desk.use(plain)
     page.player.go_to(0)
     assert picture(page) is not None
-    assert ", no place" in summary_html(field)
+    assert ", no place" in summary_html(plain)
     assert "Natural Earth" not in page.board._readout.object
+
+
+def test_the_base_map_fills_all_that_the_maps_can_be_moved_to(page):
+    layers = map_layers(page.desk.field.table)
+    x0, y0, x1, y1 = layers["reach"]
+    home = page.board.maps.home
+    longer = max(home[2] - home[0], home[3] - home[1])
+    assert x1 - x0 == pytest.approx(y1 - y0)
+    assert x1 - x0 > 4 * longer  # a window three times as wide as high shows the whole field
+    meridians = [line for line in layers["graticule"] if line[0, 0] == line[-1, 0]]
+    assert all(line[:, 1].min() == y0 and line[:, 1].max() == y1 for line in meridians)
+    land = [
+        np.concatenate([ring for part in layers["land"][axis] for rings in part for ring in rings])
+        for axis in ("xs", "ys")
+    ]
+    edges = [land[0].min(), land[1].min(), land[0].max(), land[1].max()]
+    np.testing.assert_allclose(edges, [x0, y0, x1, y1])  # far from any sea
+    assert page.board.maps._reach.data["side"] == [x1 - x0]
+
+
+def test_degrees_are_numbered_so_that_every_second_one_can_be_left_out(page):
+    degrees = map_layers(page.desk.field.table)["degrees"]
+    step = {48: set(), 26: set()}  # pixels that a label needs: along x, along y
+    for label, number, room in zip(degrees["label"], degrees["number"], degrees["room"], strict=True):
+        value = float(label[:-2]) * (-1 if label[-1] in "WS" else 1) if label != "0°" else 0.0
+        assert number or value == 0
+        step[room] |= {value / number} if number else set()
+    assert all(len({round(one, 6) for one in steps}) == 1 for steps in step.values())
 
 
 def test_the_lead_is_said_in_the_steps_of_the_field(page, rain):
@@ -372,9 +439,11 @@ def test_work_of_other_threads_reaches_the_page_by_its_own_thread_and_a_page_tha
 
 
 def test_the_threshold_is_asked_for_where_a_layer_has_one(page):
-    assert not page.board.tools._threshold.visible
+    place = page.board.tools._threshold
+    assert place.styles["visibility"] == "hidden"
     page.state.layer = "probability"
-    assert page.board.tools._threshold.visible
+    assert place.styles["visibility"] == "visible"
+    assert place.visible  # its room is always there: nothing moves when it is asked for
 
 
 def test_layers_bring_their_colours_and_their_legend(page):

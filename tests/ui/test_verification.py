@@ -10,6 +10,7 @@ import xarray as xr
 
 import geoscope as gs
 from geoscope.errors import DataError
+from geoscope.ui import nowcast_desk
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_page import NowcastPage
 from geoscope.ui.nowcast_runs import Request, Run
@@ -313,3 +314,33 @@ def test_the_last_threshold_cannot_be_taken_away(page):
     chosen.value = []
     assert page.state.thresholds == [5.0]
     assert chosen.value == [5.0]
+
+
+def test_an_a_that_cannot_run_leaves_b_to_be_verified_and_given_away(rain, monkeypatch):
+    def only_persistence(field, request, progress):
+        if request.model != "persistence":
+            raise DataError("the grid is too small")
+        return original(field, request, progress)
+
+    original = nowcast_desk.make_run
+    monkeypatch.setattr(nowcast_desk, "make_run", only_persistence)
+    page = NowcastPage(query={"model": "extrapolation", "b": "persistence", "also": "none"})
+    desk = page.desk
+    desk.use(OpenField.of("upload:test.nc", "test", rain))
+    desk.start()
+    wait_for(lambda: not desk.is_running)
+    assert desk.run is None
+    assert desk.leading is desk.run_b
+    assert not desk.is_stale
+    assert list(desk.loaded) == ["persistence"]
+    assert "Persistence, issued" in page.run.message
+    assert "Forecast A could not be made" in page.run.message
+    assert "forecast" in page.player.axis.kinds
+    page._verification._verify()
+    wait_for(lambda: page.scores.board is not None and not page.scores.is_counting)
+    assert list(page.scores.board.parts) == ["persistence"]
+    assert "the grid is too small" in page._verification._text.object
+    assert not page.export._make.disabled
+    page.state.issue_index = 2  # the reason was that of another forecast
+    assert desk.run_problem == ""
+    page.close()
