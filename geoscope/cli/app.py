@@ -8,6 +8,7 @@ import typer
 
 import geoscope
 from geoscope.cli.benchmark import ModelsTakeSeveral, benchmark
+from geoscope.cli.estimate import estimate
 from geoscope.cli.export import export
 from geoscope.cli.fetch import fetch
 from geoscope.cli.listing import models, samples
@@ -53,6 +54,7 @@ app.command(
 )(benchmark)
 app.command(epilog="Example: geoscope models earthformer-nowcast")(models)
 app.command(epilog="Example: geoscope samples")(samples)
+app.command(epilog="Example: geoscope estimate --preset earthformer_sevir --size 768 --training")(estimate)
 app.command(epilog="Example: geoscope fetch earthformer-sevir")(fetch)
 app.command(epilog="Example: geoscope train nowcast --config my-radar.toml --out runs/mine")(train)
 app.command(epilog="Example: geoscope export runs/mine --name my-radar --out models")(export)

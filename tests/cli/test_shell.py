@@ -15,6 +15,7 @@ COMMANDS = [
     "benchmark",
     "models",
     "samples",
+    "estimate",
     "fetch",
     "train",
     "export",

@@ -56,14 +56,7 @@ class Task(ABC):
 
     def blocks(self, network: nn.Module) -> list[nn.Module]:
         """The parts whose activations `Settings.recompute` does not keep: by default what lists of modules hold."""
-        found: list[nn.Module] = []
-        inside: set[nn.Module] = set()
-        for module in network.modules():
-            if isinstance(module, nn.ModuleList) and module not in inside:
-                parts = [part for child in module for part in _first_blocks(child)]
-                found += parts
-                inside |= {deep for part in parts for deep in part.modules()}
-        return found
+        return listed_blocks(network)
 
     def validation_batch(self, index: int) -> Batch:
         """Batch ``index`` below ``validation_batches``."""
@@ -84,6 +77,18 @@ class Task(ABC):
     def picture(self, network: nn.Module) -> np.ndarray | None:
         """Sample forecasts to look at, (H, W, 3) uint8; None when the task draws nothing."""
         return None
+
+
+def listed_blocks(network: nn.Module) -> list[nn.Module]:
+    """What the outermost lists of modules of ``network`` hold."""
+    found: list[nn.Module] = []
+    inside: set[nn.Module] = set()
+    for module in network.modules():
+        if isinstance(module, nn.ModuleList) and module not in inside:
+            parts = [part for child in module for part in _first_blocks(child)]
+            found += parts
+            inside |= {deep for part in parts for deep in part.modules()}
+    return found
 
 
 def _first_blocks(module: nn.Module) -> list[nn.Module]:
