@@ -231,13 +231,14 @@ class UpsampledConvolution:
     """Upsampling by ``factor``, a convolution and perhaps a second one, made ready to run.
 
     pieces, bias: the taps summed by phase. outer: the taps of both convolutions and the first one's bias, for the rim,
-    where two were composed.
+    where two were composed. result: the dtype of what comes out; None leaves it to the taps.
     """
 
     factor: Factor
     pieces: list[Piece]
     bias: Tensor | None
     outer: tuple[Tensor, Tensor, Tensor] | None = None
+    result: torch.dtype | None = None
 
     @classmethod
     def of(cls, factor: Factor, first: nn.Conv2d, second: nn.Conv2d | None = None) -> "UpsampledConvolution":
@@ -251,14 +252,16 @@ class UpsampledConvolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x`` (N, C, h, w) -> (N, O, H, W), channels-last in memory."""
-        rim = None
+        rim, dtype = None, self.pieces[0].weight.dtype
+        x = x if torch.is_autocast_enabled(x.device.type) else x.to(dtype)
         if self.outer is not None:
             first, first_bias, second = self.outer
             rim = rim_excess(x, first, first_bias, second, self.factor)
-        return phase_convolution(x, self.pieces, self.bias, self.factor, rim)
+        out = phase_convolution(x, self.pieces, self.bias, self.factor, rim)
+        return out if self.result is None else out.to(self.result)
 
-    def kept(self, dtype: torch.dtype) -> "UpsampledConvolution":
-        """The same without gradients, in ``dtype``."""
+    def kept(self, dtype: torch.dtype, result: torch.dtype) -> "UpsampledConvolution":
+        """The same without gradients, multiplying in ``dtype``."""
 
         def keep(x: Tensor) -> Tensor:
             return x.detach().to(dtype)
@@ -267,9 +270,8 @@ class UpsampledConvolution:
         outer = (
             None if self.outer is None else (keep(self.outer[0]), keep(self.outer[1]), keep(self.outer[2]))
         )
-        return UpsampledConvolution(
-            self.factor, pieces, None if self.bias is None else keep(self.bias), outer
-        )
+        bias = None if self.bias is None else keep(self.bias)
+        return UpsampledConvolution(self.factor, pieces, bias, outer, result)
 
 
 def _bias_of(conv: nn.Conv2d) -> Tensor:

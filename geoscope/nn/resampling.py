@@ -54,7 +54,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = init_conv(nn.Conv2d(width, out, kernel, padding=kernel // 2))
         self.impl: Literal["phases", "reference"] = "phases"
-        self._kept: dict[tuple[Factor, bool], FrameStep] = {}
+        self._kept: dict[tuple[Factor, bool], UpsampledConvolution] = {}
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """``size`` is the (H, W) to reach."""
@@ -74,23 +74,25 @@ class Upsample(nn.Module):
         factor = whole_factor(shape, size)
         if self.impl == "reference" or factor is None or factor == (1, 1):
             return _chain(lambda x: self.conv(F.interpolate(x, size=size, mode="nearest")), after)
-        return self._kept.get((factor, after is not None)) or self._derived(factor, after)
+        made = self._kept.get((factor, after is not None)) or self._made(factor, self.conv, after)
+        return made if after is None or made.outer is not None else _chain(made, after)
 
-    def keep(self, factor: Factor, after: nn.Conv2d | None, dtype: torch.dtype) -> None:
-        """Sum the taps for ``factor`` now, in float64, and keep them in ``dtype``: for inference with fixed weights."""
-        own, later = copy.deepcopy(self.conv).double(), copy.deepcopy(after)
+    def keep(
+        self, factor: Factor, after: nn.Conv2d | None, dtype: torch.dtype, result: torch.dtype | None = None
+    ) -> None:
+        """Sum the taps for ``factor`` now, in float64, and keep them in ``dtype``: for inference with fixed weights.
+
+        result: the dtype of what comes out, by default ``dtype``.
+        """
         with torch.no_grad():
-            later = None if later is None else later.double()
-            if later is not None and not is_composed_cheaper(own.weight, later.weight, factor):
-                step = _chain(UpsampledConvolution.of(factor, own).kept(dtype), after)
-            else:
-                step = UpsampledConvolution.of(factor, own, later).kept(dtype)
-        self._kept[factor, after is not None] = step
+            own, later = copy.deepcopy(self.conv).double(), copy.deepcopy(after)
+            made = self._made(factor, own, None if later is None else later.double())
+        self._kept[factor, after is not None] = made.kept(dtype, result or dtype)
 
-    def _derived(self, factor: Factor, after: nn.Conv2d | None) -> FrameStep:
-        if after is not None and is_composed_cheaper(self.conv.weight, after.weight, factor):
-            return UpsampledConvolution.of(factor, self.conv, after)
-        return _chain(UpsampledConvolution.of(factor, self.conv), after)
+    def _made(self, factor: Factor, conv: nn.Conv2d, after: nn.Conv2d | None) -> UpsampledConvolution:
+        if after is not None and is_composed_cheaper(conv.weight, after.weight, factor):
+            return UpsampledConvolution.of(factor, conv, after)
+        return UpsampledConvolution.of(factor, conv)
 
 
 def _chain(first: FrameStep, second: FrameStep | None) -> FrameStep:

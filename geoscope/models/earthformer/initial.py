@@ -1,6 +1,7 @@
 """The stem that brings frames to the resolution of the first level, and the head that brings them back."""
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -53,7 +54,7 @@ class ConvStack(nn.Module):
 
     def layers(self) -> Iterator[nn.Conv2d]:
         """The convolutions in their order."""
-        return (conv for conv in self.convs if isinstance(conv, nn.Conv2d))
+        return cast(Iterator[nn.Conv2d], iter(self.convs))
 
     def _run(self, frames: Tensor, convs: Sequence[FrameStep]) -> Tensor:
         if not len(self.convs):

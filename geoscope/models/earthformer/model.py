@@ -13,6 +13,7 @@ from geoscope.models.earthformer.config import EarthformerConfig
 from geoscope.models.earthformer.decoder import Decoder
 from geoscope.models.earthformer.encoder import Encoder
 from geoscope.models.earthformer.initial import Head, Stem
+from geoscope.models.earthformer.prepared import PreparedEarthformer
 from geoscope.nn.initialisation import init_linear
 from geoscope.nn.position_embedding import PositionEmbedding
 
@@ -39,6 +40,7 @@ class Earthformer(nn.Module):
         self.head = Head(config.stages, config.stem_activation) if config.final_upsample else None
         width = self.head.width if self.head is not None else config.base_width
         self.output = init_linear(nn.Linear(width, config.target_shape[3]))
+        self.kept_state: Tensor | None = None
         self.global_vectors = None
         if vectors.count:
             self.global_vectors = nn.Parameter(
@@ -56,11 +58,39 @@ class Earthformer(nn.Module):
             return self.output(decoded)
         return self.head(decoded, (x.shape[2], x.shape[3]), self.output)
 
+    def prepare(self, dtype: torch.dtype | None = None, *, compile: bool = False) -> PreparedEarthformer:
+        """The inference form of this model: the same forecast, faster and in less memory.
+
+        What it changes, exact to rounding:
+
+        - the taps of upsampling convolutions are summed by phase, and composed with the convolution after them, once,
+          in float64 (the model itself derives them in each call);
+        - on a CPU linear layers run through oneDNN, with the GELU and the residual inside the product;
+        - the decoder's first state, which no input changes, is kept;
+        - frames are channels-last from end to end, and go through stem and head a few at a time.
+
+        Args:
+            dtype: float32 or bfloat16 (or float64), by default that of the weights. In bfloat16 products add up in
+                float32, norms are taken in float32, and residuals and the result stay float32.
+            compile: through torch.compile, which needs a C++ compiler on a CPU and takes minutes at the first call of
+                each shape.
+
+        It is a snapshot: weights are copied (cast), and a change of the model does not reach it. Its ``state_dict`` is
+        the model's, so what is saved from it loads anywhere. It has no gradients and refuses to be trained, loaded
+        into, moved or cast.
+
+        Raises:
+            ConfigError: another dtype.
+        """
+        return PreparedEarthformer(self, dtype, compile=compile)
+
     def initial_state(self, memory: Tensor) -> Tensor:
         """What the decoder starts from, (B, T', h, w, C), given the coarsest memory (B, T, h, w, C)."""
         batch, _, rows, columns, width = memory.shape
         steps = self.config.target_shape[0]
         kind = self.config.initial_state
+        if kind == "zeros" and self.kept_state is not None and self.kept_state.shape[2:4] == (rows, columns):
+            return self.kept_state.expand(batch, -1, -1, -1, -1)
         if kind == "zeros":
             state = self.decoder_positions(memory.new_zeros(1, steps, rows, columns, width))
         elif kind == "last":
