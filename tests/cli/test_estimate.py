@@ -1,6 +1,42 @@
-"""`geoscope estimate`: the refusals."""
+"""`geoscope estimate`: the tables, the file, the refusals."""
+
+import json
 
 import pytest
+
+SMALL = ("estimate", "--preset", "earthformer_enso", "--frames", "4", "--size", "8")
+
+
+def test_the_table_shows_inference_and_training(run):
+    result = run(*SMALL, "--training", "--quick", "--json", "cost.json")
+    assert result.exit_code == 0, result.output
+    for word in ("parameters", "GFLOP", "weights", "gradients", "moments of AdamW", "kept, GB", "head"):
+        assert word in result.stdout
+    assert "earthformer_enso: 4 frames of 8 x 8 in, 14 out, batch 1, float32" in result.stdout
+    with open("cost.json", encoding="utf-8") as stream:
+        plain = json.load(stream)
+    training = plain["costs"]["training"]
+    memory = ("weights", "inputs", "gradients", "moments", "activations")
+    assert training["peak"] == sum(training[name] for name in memory)
+    assert training["flop"] > 2.5 * plain["costs"]["inference"]["flop"]
+    assert plain["input_shape"] == [4, 8, 8, 1]
+    assert plain["largest_side_by_gb"] == {}
+
+
+def test_the_largest_fields_grow_with_the_memory(run, monkeypatch):
+    from geoscope.cli import estimate
+
+    monkeypatch.setattr(estimate, "GB", 10**7)
+    monkeypatch.setattr(estimate, "MEMORIES_GB", (2, 6))
+    result = run(*SMALL, "--recompute", "--training", "--json", "cost.json", "--size", "16")
+    assert result.exit_code == 0, result.output
+    with open("cost.json", encoding="utf-8") as stream:
+        fits = json.load(stream)["largest_side_by_gb"]
+    assert set(fits) == {"inference", "training"}
+    for mode, sides in fits.items():
+        sizes = list(sides.values())
+        assert sizes == sorted(sizes), mode
+        assert f"{sizes[-1]} x {sizes[-1]}" in result.stdout
 
 
 @pytest.mark.parametrize(

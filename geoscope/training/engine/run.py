@@ -100,7 +100,7 @@ def _train(
 ) -> bool:
     """Run the loop; whether this is the first process, which writes the results."""
     import pytorch_lightning as pl
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException  # pyright: ignore
 
     from geoscope.training.engine.loop import Training
 

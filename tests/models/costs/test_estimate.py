@@ -1,11 +1,18 @@
 """What an Earthformer costs: published figures, what a real run holds, refusals."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from geoscope.errors import ConfigError
 from geoscope.models.costs import earthformer
 from geoscope.models.costs.estimate import cost, dtype_of
 from geoscope.models.costs.largest import largest_sides
+from geoscope.models.costs.meter import Meter
+from geoscope.models.costs.steps import forecast, training_loss
+from geoscope.training.engine.parts import recompute_blocks
+from geoscope.training.engine.task import listed_blocks
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +29,52 @@ def test_the_sevir_network_costs_what_the_published_code_costs():
     assert sum(part.flop for part in found.parts.values()) == found.flop
     assert found.parts["head"].flop / found.flop == pytest.approx(0.707, abs=0.001)
     assert found.parts["stem"].flop / found.flop == pytest.approx(0.128, abs=0.001)
+
+
+def test_the_enso_network_costs_what_the_published_code_costs():
+    found = cost(earthformer.preset_config("earthformer-enso"), as_published=True)
+    assert found.parameters == 1_394_325
+    assert found.flop == pytest.approx(13.4e9, rel=0.02)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_a_ghost_costs_what_a_real_run_holds(small, mode):
+    torch.manual_seed(0)
+    small = replace(small, dropout=type(small.dropout)())
+    found, meter = cost(small, mode), Meter()
+    model = earthformer.build(small).train(mode == "training")
+    x, target = torch.rand(1, *small.input_shape), torch.rand(1, *small.target_shape)
+    with meter:
+        if mode == "inference":
+            forecast(model, x)
+        else:
+            training_loss(model, x, target, torch.float32).backward()
+    assert meter.reading.flop == found.flop
+    assert meter.reading.peak == pytest.approx(found.activations + found.gradients, rel=0.02)
+
+
+def test_memory_is_linear_in_the_batch(small):
+    one, two, three = (cost(small, batch=batch) for batch in (1, 2, 3))
+    assert three.flop - two.flop == two.flop - one.flop  # sums of taps are made once, whatever the batch
+    assert three.inputs == 3 * one.inputs
+    assert three.weights == one.weights
+
+
+def test_half_the_bytes_make_half_the_memory(small):
+    full, half = cost(small), cost(small, dtype=torch.bfloat16)
+    assert half.flop == full.flop
+    assert half.weights == full.weights / 2
+    assert half.activations == pytest.approx(full.activations / 2, rel=0.05)
+
+
+def test_training_keeps_activations_and_recomputing_keeps_fewer(small):
+    plain = cost(small, "training")
+    again = cost(small, "training", prepare=lambda model: recompute_blocks(listed_blocks(model)))
+    assert plain.moments == 2 * plain.weights
+    assert plain.gradients <= plain.weights
+    assert again.kept < 0.5 * plain.kept
+    assert plain.flop < again.flop <= 1.34 * plain.flop  # one more forward pass at most
+    assert sum(part.kept for part in plain.parts.values()) == plain.kept
 
 
 @pytest.mark.parametrize(
