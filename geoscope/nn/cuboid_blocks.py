@@ -67,9 +67,12 @@ class SelfAttentionBlock(nn.Module):
         )
         self.after_each = feed_forward.after_each
 
-    def forward(self, x: Tensor, g: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, g: Tensor | None = None, last_use: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """``last_use`` says that nobody asks for the vectors after this block: their last update is left out."""
         for i, attention in enumerate(self.attentions):
-            dx, dg = attention(x, g)
+            dx, dg = attention(x, g, not (last_use and i == len(self.attentions) - 1))
             x = x + dx
             if g is not None and dg is not None:
                 g = g + dg

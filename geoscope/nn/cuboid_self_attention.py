@@ -69,12 +69,8 @@ def check_heads(width: int, heads: int) -> None:
 
 
 class _Look(NamedTuple):
-    """How the volume and its global vectors look at each other.
+    """How the global vectors look: query, key and value at the volume, own at themselves."""
 
-    asked: what the tokens ask the vectors. query, key, value: the vectors' look at the volume, own: at themselves.
-    """
-
-    asked: ExtraKeys
     query: Tensor
     key: Tensor
     value: Tensor
@@ -104,8 +100,10 @@ class _GlobalProjections(nn.Module):
             self.qkv = linear(width, 3 * width)
         self.projection = nn.Linear(wide, wide) if options.final_projection else nn.Identity()
 
-    def forward(self, x: Tensor, g: Tensor, query: Tensor, key: Tensor, value: Tensor) -> _Look:
-        """The projections of volume and vectors onto each other.
+    def forward(
+        self, x: Tensor, g: Tensor, query: Tensor, key: Tensor, value: Tensor, *, updates: bool
+    ) -> tuple[ExtraKeys, _Look | None]:
+        """What the tokens ask the vectors and, where ``updates``, how the vectors look at them.
 
         ``x`` (B, T, H, W, C) and ``g`` (B, K, C') are normed; query, key, value belong to ``x``, with heads.
         """
@@ -113,16 +111,18 @@ class _GlobalProjections(nn.Module):
             gq, gk, gv = (split_heads(y, self.heads) for y in self.qkv(g).chunk(3, dim=-1))
             over_volume = gq[:, :, None, None]
             own = ExtraKeys(over_volume, gk, gv) if self.vectors.self_attention else None
-            return _Look(ExtraKeys(query, gk, gv), over_volume, key, value, own)
+            return ExtraKeys(query, gk, gv), _Look(over_volume, key, value, own) if updates else None
         gk, gv = (split_heads(y, self.heads) for y in self.key_value(g).chunk(2, dim=-1))
         asked = ExtraKeys(split_heads(self.local_query(x), self.heads), gk, gv)
+        if not updates:
+            return asked, None
         over_volume = split_heads(self.query(g), self.heads)[:, :, None, None]
         own = None
         if self.self_qkv is not None:
             sq, sk, sv = (split_heads(y, self.heads) for y in self.self_qkv(g).chunk(3, dim=-1))
             own = ExtraKeys(sq[:, :, None, None], sk, sv)
         local_key, local_value = (split_heads(y(x), self.heads) for y in (self.local_key, self.local_value))
-        return _Look(asked, over_volume, local_key, local_value, own)
+        return asked, _Look(over_volume, local_key, local_value, own)
 
 
 class CuboidSelfAttention(nn.Module):
@@ -154,7 +154,10 @@ class CuboidSelfAttention(nn.Module):
         )
         self.globals = None if global_vectors is None else _GlobalProjections(width, global_vectors, options)
 
-    def forward(self, x: Tensor, g: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, g: Tensor | None = None, updates: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """``updates`` False leaves out what changes the vectors, and gives None for it."""
         shape = volume_shape(x)
         cuboids = self.cuboids.fit(shape)
         x = self.norm(x)
@@ -165,10 +168,10 @@ class CuboidSelfAttention(nn.Module):
         bias, scale = self._bias(cuboids), query.shape[-1] ** -0.5
         asked, new_g = None, None
         if self.globals is not None and g is not None:
-            look: _Look = self.globals(x, self.globals.norm(g), query, key, value)
-            asked = look.asked
-            new_g = self._update_globals(look, cuboids, scale, dropout)
-            new_g = self._drop(self.globals.projection(new_g))
+            asked, look = self.globals(x, self.globals.norm(g), query, key, value, updates=updates)
+            if look is not None:
+                new_g = self._update_globals(look, cuboids, scale, dropout)
+                new_g = self._drop(self.globals.projection(new_g))
         out = cuboid_attention(
             query, key, value, cuboids, bias=bias, extra=asked, scale=scale, dropout=dropout, label=self.label
         )
@@ -190,7 +193,7 @@ class CuboidSelfAttention(nn.Module):
 
     def _update_globals(self, look: _Look, cuboids: Cuboids, scale: float, dropout: float) -> Tensor:
         """The vectors' look at the whole volume, padding included: one cuboid that spans it, (B, K, C')."""
-        _, query, key, value, own = look
+        query, key, value, own = look
         shape = volume_shape(key)
         whole = Cuboids(size=cuboids.padded(shape), padding=cuboids.padding)
         key_mask = None

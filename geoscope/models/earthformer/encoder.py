@@ -10,11 +10,15 @@ from geoscope.nn.resampling import PatchMerging
 
 
 class Encoder(nn.Module):
-    """x (B, T, H, W, C) [and global vectors (B, K, rC)] -> the memories of all levels and their vectors."""
+    """x (B, T, H, W, C) [and global vectors (B, K, rC)] -> the memories of all levels and their vectors.
+
+    The last update of the coarsest level's vectors is left out where the decoder does not ask for them.
+    """
 
     def __init__(self, config: EarthformerConfig) -> None:
         super().__init__()
-        levels = config.levels
+        levels, shared = config.levels, config.global_vectors
+        self.hands_on = shared.decoder_self or shared.decoder_cross
         vectors = config.global_vectors.layer if config.global_vectors.count else None
         feed_forward = config.feed_forward(after_each=config.encoder_feed_forward_after_each)
         self.levels = nn.ModuleList(
@@ -48,8 +52,10 @@ class Encoder(nn.Module):
             if i:
                 x = self.merges[i - 1](x)
                 g = None if g is None else self.global_merges[i - 1](g)
-            for block in blocks.children():
-                x, g = block(x, g)
+            inner = list(blocks.children())
+            for block in inner:
+                is_last = i == len(self.levels) - 1 and block is inner[-1]
+                x, g = block(x, g, is_last and not self.hands_on)
             memories.append(x)
             vectors.append(g)
         return memories, vectors

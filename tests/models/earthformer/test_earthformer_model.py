@@ -209,3 +209,15 @@ def test_a_config_that_cannot_work_is_refused_by_name(changes, message):
 def test_a_part_that_cannot_work_is_refused_by_name(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_the_last_update_of_vectors_that_nobody_asks_for_is_left_out():
+    vectors = GlobalOptions(count=2, layer=GlobalVectors(separate=True, self_attention=True))
+    model, x = Earthformer(replace(TINY, global_vectors=vectors)).eval(), torch.randn(1, 3, 8, 8, 2)
+    expected, maps = model(x), []
+    with record_attention(maps.append):
+        model(x)
+    updates = [each.label for each in maps if each.label.endswith(".globals")]
+    assert updates == [f"encoder.levels.0.0.attentions.{i}.globals" for i in range(2)]  # of three
+    model.encoder.hands_on = True
+    assert torch.equal(model(x), expected)
