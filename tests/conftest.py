@@ -24,6 +24,11 @@ _THREADS = os.environ.get("OMP_NUM_THREADS") or ("1" if "PYTEST_XDIST_WORKER" in
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, _THREADS)
 
+# Without an NVIDIA driver Triton's kernels run in its interpreter, on CPU tensors. Triton looks when it is first
+# imported, and torch's compiler imports it.
+if shutil.which("nvidia-smi") is None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # No test is timed: a slow machine must not turn a right answer into a failure.
 settings.register_profile(
     "geoscope", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

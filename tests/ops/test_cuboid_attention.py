@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from geoscope.errors import ConfigError, ShapeError
 from geoscope.ops.cuboid_attention import Cuboids, ExtraKeys, cuboid_attention, record_attention
+from tests.ops.attention_cases import CASES, assert_as_good_as_the_reference
 
 AXES = st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5))
 
@@ -101,28 +102,35 @@ def test_a_frame_in_windows_is_window_attention():
     has_bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_the_fused_kernel_means_what_the_reference_means(shape, size, shift, ways, padding, has_bias, seed):
+def test_the_path_made_for_cpus_means_what_the_reference_means(
+    shape, size, shift, ways, padding, has_bias, seed
+):
     cuboids = Cuboids(size=size, shift=shift, strategy=ways, padding=padding).fit(shape)
     q, k, v = (volume(2, *shape, seed=seed + i) for i in range(3))
     generator = torch.Generator().manual_seed(seed)
     bias = torch.randn(2, cuboids.volume, cuboids.volume, generator=generator).double() if has_bias else None
     reference = cuboid_attention(q, k, v, cuboids, bias=bias, impl="reference")
-    fused = cuboid_attention(q, k, v, cuboids, bias=bias, impl="sdpa")
+    fused = cuboid_attention(q, k, v, cuboids, bias=bias, impl="cpu")
     torch.testing.assert_close(fused, reference, rtol=1e-12, atol=1e-12)
     assert torch.isfinite(fused).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_path_made_for_cpus_is_as_good_as_the_reference(name):
+    assert_as_good_as_the_reference(CASES[name], "cpu", torch.float32)
 
 
 def test_a_query_without_any_key_gives_zero_in_both_implementations():
     q, memory = volume(1, 2, 1, 1), volume(1, 1, 1, 1, seed=1)
     over = Cuboids(size=(1, 1, 1), padding="ignore", least_groups=2)
     before = Cuboids(size=(1, 1, 1), padding="ignore", least_groups=2, pad_time_first=True)
-    for impl in ("reference", "sdpa"):
+    for impl in ("reference", "cpu"):
         out = cuboid_attention(q, memory, memory, over, key_cuboids=before, impl=impl)
         assert not out[:, 0].any()
         torch.testing.assert_close(out[:, 1], memory[:, 0])
 
 
-@pytest.mark.parametrize("impl", ["reference", "sdpa"])
+@pytest.mark.parametrize("impl", ["reference", "cpu"])
 def test_gradients_are_those_of_finite_differences(impl):
     cuboids = Cuboids(size=(2, 2, 2), shift=(0, 1, 1), padding="ignore")
     q, k, v = (volume(1, 2, 3, 3, heads=1, channels=2, seed=i).requires_grad_() for i in range(3))
@@ -150,14 +158,14 @@ def test_gradients_through_extra_keys_are_those_of_finite_differences():
 def test_half_precision_stays_finite_where_pairs_are_closed():
     x = volume(1, 1, 3, 3).to(torch.float16)
     cuboids = Cuboids(size=(1, 2, 2), shift=(0, 1, 1), padding="ignore")
-    for impl in ("reference", "sdpa"):
+    for impl in ("reference", "cpu"):
         assert torch.isfinite(cuboid_attention(x, x, x, cuboids, impl=impl)).all()
 
 
 def test_dropout_spares_a_share_of_the_weights_and_keeps_the_mean():
     torch.manual_seed(0)
     q, v = torch.zeros(1, 1, 40, 40, 1, 1), torch.ones(1, 1, 40, 40, 1, 1)
-    for impl in ("reference", "sdpa"):
+    for impl in ("reference", "cpu"):
         out = cuboid_attention(q, q, v, Cuboids(size=(1, 10, 10)), dropout=0.5, impl=impl)
         assert 0.9 < out.mean() < 1.1
         assert out.std() > 0.05
@@ -212,7 +220,6 @@ def test_tensors_that_do_not_fit_are_refused_by_name(arguments, options, message
     [
         ({"impl": "fast"}, "impl='fast' is not known"),
         ({"dropout": 1.0}, "dropout=1.0"),
-        ({"impl": "sdpa", "extra": ExtraKeys(X, X[0, 0, :1], X[0, 0, :1])}, "keeps no weights"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, message):

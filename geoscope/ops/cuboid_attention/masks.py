@@ -10,7 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids, cut, partition_cuboids
+from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids, cut, partition_cuboids, volume_shape
+from geoscope.ops.cuboid_attention.request import Request
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ def _regions(shape: Axes, cuboids: Cuboids) -> Tensor:
 def _is_data(shape: Axes, cuboids: Cuboids) -> Tensor:
     """Which tokens are data and not padding, (N, L) bool."""
     return cut(torch.ones(1, *shape), cuboids)[0] > 0
+
+
+def request_mask(request: Request) -> CuboidMask | None:
+    """Which pairs of a request may meet, with its mask of the keys; None when all may."""
+    query, key, key_cuboids = request.query, request.key, request.key_cuboids
+    mask = attention_mask(volume_shape(query), request.cuboids, volume_shape(key), key_cuboids, query.device)
+    if request.key_mask is None:
+        return mask
+    open_keys = cut(request.key_mask[None].float(), key_cuboids)[0] > 0
+    if key_cuboids.padding == "zeros":  # such padding is seen, whatever the mask of the data says
+        open_keys |= cut(torch.ones_like(request.key_mask[None], dtype=torch.float32), key_cuboids)[0] == 0
+    of_cuboids = open_keys[:, None].expand(-1, request.cuboids.volume, -1)
+    return CuboidMask(of_cuboids if mask is None else mask.pairs & of_cuboids, has_closed_rows=True)
 
 
 def attention_mask(

@@ -4,7 +4,8 @@
         model(x)
 
 Every cuboid attention inside the block hands over one `AttentionMap`. Recording is per thread (a context
-variable), so two users of one model never see each other's maps.
+variable), so two users of one model never see each other's maps. A compiled model hands over nothing: record with the
+model as it was before `torch.compile`.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from geoscope.ops.cuboid_attention.cuboids import Axes, Cuboids
@@ -50,5 +52,5 @@ def record_attention(recorder: Recorder) -> Iterator[None]:
 
 
 def current_recorder() -> Recorder | None:
-    """The recorder of the innermost `record_attention` of this thread, or None."""
-    return _recorder.get()
+    """The recorder of the innermost `record_attention` of this thread, or None; a graph of `torch.compile` has none."""
+    return None if torch.compiler.is_compiling() else _recorder.get()
