@@ -115,9 +115,22 @@ def test_the_path_made_for_cpus_means_what_the_reference_means(
     assert torch.isfinite(fused).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_the_path_made_for_cpus_is_as_good_as_the_reference(name):
-    assert_as_good_as_the_reference(CASES[name], "cpu", torch.float32)
+def test_the_path_made_for_cpus_is_as_good_as_the_reference(name, dtype):
+    assert_as_good_as_the_reference(CASES[name], "cpu", dtype)
+
+
+@pytest.mark.parametrize("size", [(1, 2, 2), (3, 10, 10)])
+def test_bfloat16_without_extra_keys_is_as_good_as_the_reference(size):
+    q, k, v = (volume(1, 3, 10, 10, channels=4, seed=seed) for seed in range(3))
+    low = [x.to(torch.bfloat16) for x in (q, k, v)]
+    truth = cuboid_attention(*(x.double() for x in low), Cuboids(size=size), impl="reference")
+    errors = [
+        (cuboid_attention(*low, Cuboids(size=size), impl=impl).double() - truth).abs().max()
+        for impl in ("cpu", "reference")
+    ]
+    assert errors[0] <= 2 * errors[1] + torch.finfo(torch.bfloat16).eps
 
 
 def test_a_query_without_any_key_gives_zero_in_both_implementations():

@@ -4,8 +4,9 @@ rounding.
 Two arrangements, chosen by what was measured (benchmarks/cuboid_attention.py):
     fused: `scaled_dot_product_attention` on views of the volume, which copies only where cuboids are no plain axis
         of it. It has no gradient for a bias on a CPU.
-    batched: two batched matrix products around one softmax, for extra keys and for a bias that is learnt. Extra keys
-        have queries of their own; a fused operation would have to compare channels twice as wide.
+    batched: two batched matrix products around one softmax; for extra keys, which have queries of their own (a fused
+        operation would have to compare channels twice as wide), for a bias that is learnt, and for bfloat16 in
+        cuboids of up to 256 tokens, which the fused operation widens piece by piece.
 """
 
 import torch
@@ -14,18 +15,22 @@ from einops import rearrange
 from torch import Tensor
 
 from geoscope.ops.cuboid_attention.cuboids import Cuboids, cut, join, volume_shape
-from geoscope.ops.cuboid_attention.masks import request_mask
-from geoscope.ops.cuboid_attention.reference import closed_score, masked_softmax
+from geoscope.ops.cuboid_attention.masks import CuboidMask, request_mask
+from geoscope.ops.cuboid_attention.reference import closed_score
 from geoscope.ops.cuboid_attention.request import Request
+
+SHORT = 256  # tokens of a cuboid up to which scores in bfloat16 are best kept whole
 
 
 def attend(request: Request) -> Tensor:
     """The attention of `reference.attend` without its weights."""
-    bias = request.bias
-    learns_bias = bias is not None and bias.requires_grad and torch.is_grad_enabled()
-    if request.extra is not None or (learns_bias and request.query.device.type == "cpu"):
+    if request.extra is not None:
         return _batched(request)
-    return _fused(request)
+    bias, is_cpu = request.bias, request.query.device.type == "cpu"
+    learns_bias = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    longest = max(request.cuboids.volume, request.key_cuboids.volume)
+    is_short = request.query.dtype == torch.bfloat16 and longest <= SHORT
+    return _batched(request) if is_cpu and (learns_bias or is_short) else _fused(request)
 
 
 def _fused(request: Request) -> Tensor:
@@ -57,22 +62,19 @@ def _fused(request: Request) -> Tensor:
 def _batched(request: Request) -> Tensor:
     query, cuboids, key_cuboids = request.query, request.cuboids, request.key_cuboids
     mask = request_mask(request)
-    pairs = None if mask is None else mask.pairs
     q, k, v = (
         _by_head(x, kind)
         for x, kind in ((query, cuboids), (request.key, key_cuboids), (request.value, key_cuboids))
     )
     scores = _scores(q, k, request)
     if request.extra is None:
-        out = torch.matmul(_weights(scores, pairs, request.dropout), v)
+        out = torch.matmul(_weights(scores, mask, 0, request.dropout), v)
         return join(rearrange(out, "b h n l e -> b n l h e"), volume_shape(query), cuboids)
     asked, extra_key, extra_value = request.extra
     own = q if asked is query else _by_head(asked, cuboids)
     extra = torch.matmul(own.flatten(2, 3), rearrange(extra_key * request.scale, "b k h f -> b h f k"))
-    if pairs is not None:
-        pairs = torch.cat([pairs, pairs.new_ones(*pairs.shape[:2], extra_key.shape[1])], dim=-1)
-    scores = torch.cat([scores, extra.view(*scores.shape[:4], -1)], dim=-1)
-    local, glob = _weights(scores, pairs, request.dropout).split([k.shape[3], extra_key.shape[1]], dim=-1)
+    scores, count = torch.cat([scores, extra.view(*scores.shape[:4], -1)], dim=-1), extra_key.shape[1]
+    local, glob = _weights(scores, mask, count, request.dropout).split([k.shape[3], count], dim=-1)
     out = torch.matmul(glob.flatten(2, 3), rearrange(extra_value, "b k h e -> b h k e")).view(
         *q.shape[:4], -1
     )
@@ -96,5 +98,11 @@ def _scores(q: Tensor, k: Tensor, request: Request) -> Tensor:
     return torch.baddbmm(start, queries, keys, beta=weight, alpha=request.scale).view(shape)
 
 
-def _weights(scores: Tensor, pairs: Tensor | None, dropout: float) -> Tensor:
-    return torch.dropout(masked_softmax(scores, pairs), dropout, dropout > 0)
+def _weights(scores: Tensor, mask: CuboidMask | None, extra: int, dropout: float) -> Tensor:
+    """The softmax of scores that nobody else reads, (B, heads, N, Lq, Lk + extra); the extra keys are open to all."""
+    if mask is not None:
+        scores = scores.masked_fill_(F.pad(~mask.pairs, (0, extra)), closed_score(scores.dtype))
+    weights = scores.softmax(-1)
+    if mask is not None and mask.has_closed_rows and not extra:  # what is closed in other rows is 0 already
+        weights = weights * mask.pairs
+    return torch.dropout(weights, dropout, dropout > 0)
