@@ -1,5 +1,8 @@
 """The Triton kernels against the reference: in Triton's interpreter on a CPU, compiled on a GPU."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -80,3 +83,18 @@ def test_a_bias_in_single_precision_serves_half_precision_tensors():
     truth = cuboid_attention(*(x.double(),) * 3, cuboids, bias=bias, impl="reference")
     budget = 2 * (reference.double() - truth).abs().max() + torch.finfo(torch.float16).eps
     assert (out.double() - truth).abs().max() <= budget
+
+
+def test_every_kernel_compiles_for_a_gpu(repository, tmp_path):
+    # The interpreter takes Python that the compiler does not: without a GPU this is the only look at the difference.
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = str(repository)
+    command = [sys.executable, "tests/ops/compile_kernels.py"]
+    done = subprocess.run(
+        command, cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    compiled = [line.split()[0] for line in done.stdout.splitlines()]
+    assert compiled == ["forward_kernel", "query_kernel", "key_kernel", "bias_kernel", "extra_kernel"]
+    shared = [int(line.split()[1].removeprefix("shared=")) for line in done.stdout.splitlines()]
+    assert max(shared) <= 99 * 1024  # bytes that every GPU of compute capability 8 and newer gives a program
