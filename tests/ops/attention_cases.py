@@ -34,19 +34,25 @@ class Case:
         """The inputs that have gradients, none of them contiguous."""
         d, e, f = self.widths
         over, keys = (self.batch, *self.shape), (self.batch, *(self.key_shape or self.shape))
-        made = {
-            "query": randn(*over, d, self.heads, seed=1).transpose(-1, -2),
-            "key": randn(*keys, self.heads, 2 * d, seed=2)[..., ::2],
-            "value": randn(*keys, self.heads, e + 3, seed=3)[..., 3:],
+
+        def made(*shape: int, seed: int) -> Tensor:
+            return randn(*shape, seed=seed).to(
+                DEVICE, dtype
+            )  # converted whole: that would make a slice contiguous
+
+        found = {
+            "query": made(*over, d, self.heads, seed=1).transpose(-1, -2),
+            "key": made(*keys, self.heads, 2 * d, seed=2)[..., ::2],
+            "value": made(*keys, self.heads, e + 3, seed=3)[..., 3:],
         }
         if self.has_bias:
             lengths = ((self.key_cuboids or self.cuboids).volume, self.cuboids.volume)
-            made["bias"] = randn(*lengths, self.heads, seed=4).permute(2, 1, 0)
+            found["bias"] = made(*lengths, self.heads, seed=4).permute(2, 1, 0)
         if self.extra:
-            made["extra_query"] = randn(*over, self.heads, f, seed=5)
-            made["extra_key"] = randn(self.batch, self.heads, self.extra, f, seed=6).transpose(1, 2)
-            made["extra_value"] = randn(self.batch, self.extra, self.heads, 2 * e, seed=7)[..., :e]
-        return {name: x.to(DEVICE, dtype).detach().requires_grad_() for name, x in made.items()}
+            found["extra_query"] = made(*over, self.heads, f + 1, seed=5)[..., 1:]
+            found["extra_key"] = made(self.batch, self.heads, self.extra, f, seed=6).transpose(1, 2)
+            found["extra_value"] = made(self.batch, self.extra, self.heads, 2 * e, seed=7)[..., :e]
+        return {name: x.detach().requires_grad_() for name, x in found.items()}
 
     def attend(self, tensors: dict[str, Tensor], impl: str) -> Tensor:
         """The attention of these tensors."""

@@ -7,8 +7,10 @@ from geoscope.errors import ConfigError, MissingExtraError
 from geoscope.ops.cuboid_attention import Cuboids, ExtraKeys, choice, cuboid_attention, record_attention
 from geoscope.ops.cuboid_attention.choice import choose, triton_refusal
 from geoscope.ops.cuboid_attention.request import Request
+from tests.ops.attention_cases import DEVICE
 
 X = torch.zeros(1, 1, 4, 4, 2, 3)
+ON_DEVICE = X.to(DEVICE)
 WINDOW = Cuboids(size=(1, 2, 2))
 G = X[0, 0, :1]
 
@@ -48,17 +50,20 @@ def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
 
 
 def wide(channels: int) -> torch.Tensor:
-    return torch.zeros(1, 1, 2, 2, 1, channels)
+    return torch.zeros(1, 1, 2, 2, 1, channels, device=DEVICE)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (request(X.long()), "takes float32, bfloat16, float16, float64, and query is torch.int64"),
-        (request(dropout=0.5), "has no dropout and got 0.5"),
+        (request(ON_DEVICE.long()), "takes float32, bfloat16, float16.* and query is torch.int64"),
+        (request(ON_DEVICE, dropout=0.5), "has no dropout and got 0.5"),
         (request(wide(257)), "heads of at most 256 channels and got 257"),
-        (request(extra=ExtraKeys(wide(300), wide(300)[:, 0, 0], G)), "at most 256 channels and got 300"),
-        (request(torch.zeros(1, 1, 1, 1, 1, 1).expand(2**20, 1, 64, 64, 64, 1)), "programs in one launch"),
+        (
+            request(extra=ExtraKeys(wide(300), wide(300)[:, 0, 0], G.to(DEVICE))),
+            "at most 256 channels and got 300",
+        ),
+        (request(wide(1)[:, :, :1, :1].expand(2**20, 1, 64, 64, 64, 1)), "programs in one launch"),
     ],
 )
 def test_what_the_kernels_cannot_do_is_refused_with_the_cure(asked, message):

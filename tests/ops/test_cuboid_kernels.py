@@ -15,15 +15,18 @@ pytest.importorskip("triton", reason="the kernels need the extra triton")
 
 
 @pytest.fixture(autouse=True)
-def _poisoned_memory() -> Iterator[None]:
+def _poisoned_memory(monkeypatch) -> Iterator[None]:
     """Memory that PyTorch hands out is full of NaN: what a kernel leaves out shows."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU asks for it then
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
 
 
-def test_new_memory_is_poisoned():
+def test_new_memory_is_poisoned_and_no_input_is_contiguous():
     assert torch.zeros(1).new_empty(3).isnan().all()
+    tensors = CASES["mixed, with more extra keys than a tile has columns"].tensors(torch.float32)
+    assert not any(x.is_contiguous() for x in tensors.values())
 
 
 @pytest.mark.parametrize("name", CASES)
