@@ -47,8 +47,8 @@ def _fused(request: Request) -> Tensor:
     )
     added = None if request.bias is None else request.bias[None].to(q.dtype)  # (1, heads, Lq, Lk)
     if mask is not None:
-        closed = q.new_zeros(mask.pairs.shape).masked_fill_(~mask.pairs, closed_score(q.dtype))[:, None]
-        added = closed if added is None else closed + added
+        added = q.new_zeros(1, 1, 1, 1) if added is None else added
+        added = added.masked_fill(~mask.pairs[:, None], closed_score(q.dtype))  # (N, 1 or heads, Lq, Lk)
         added = added.repeat(batch, 1, 1, 1) if batch > 1 else added
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask=added, scale=request.scale, dropout_p=request.dropout
