@@ -26,7 +26,8 @@ def _fixed(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 def _runs_fused(x: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # the compiler fuses by itself, and does not know the fused product
+        and x.device.type == "cpu"
         and x.dtype != torch.float64
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled  # pyright: ignore[reportAttributeAccessIssue]

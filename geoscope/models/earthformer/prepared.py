@@ -31,9 +31,7 @@ class PreparedEarthformer(nn.Module):
 
     source: "Earthformer"
 
-    def __init__(
-        self, model: "Earthformer", dtype: torch.dtype | None = None, *, compile: bool = False
-    ) -> None:
+    def __init__(self, model: "Earthformer", dtype: torch.dtype | None = None) -> None:
         super().__init__()
         dtype = dtype or model.output.weight.dtype
         if dtype not in DTYPES:
@@ -42,12 +40,11 @@ class PreparedEarthformer(nn.Module):
         self.dtype = stream_dtype(dtype)
         object.__setattr__(self, "source", model)  # not a part of this module: its weights stay as they are
         self.fixed = _fixed(model, dtype)
-        self.run = torch.compile(self.fixed, dynamic=False) if compile else self.fixed
         super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.run(x.to(self.dtype))
+            return self.fixed(x.to(self.dtype))
 
     def train(self, mode: bool = True) -> Self:
         """Refused, but for ``mode=False``: this form has no gradients."""
