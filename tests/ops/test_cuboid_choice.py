@@ -44,7 +44,7 @@ def test_what_keeps_no_weights_is_refused_while_recording(impl):
 
 def test_triton_is_refused_where_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(choice, "HAS_TRITON", False)
-    with pytest.raises(MissingExtraError, match=r"needs Triton: pip install 'geoscope\[triton\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs Triton: pip install triton"):
         cuboid_attention(X, X, X, WINDOW, impl="triton")
     assert choose("auto", request()) == "cpu"
 

@@ -11,7 +11,7 @@ import torch
 from geoscope.ops.cuboid_attention import Cuboids, cuboid_attention
 from tests.ops.attention_cases import CASES, DEVICE, Case, assert_as_good_as_the_reference, randn
 
-pytest.importorskip("triton", reason="the kernels need the extra triton")
+pytest.importorskip("triton", reason="the kernels need Triton")
 
 
 @pytest.fixture(autouse=True)

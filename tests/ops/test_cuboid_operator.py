@@ -6,7 +6,7 @@ import torch
 from geoscope.ops.cuboid_attention import Cuboids, cuboid_attention
 from tests.ops.attention_cases import CASES, DEVICE, Case, randn
 
-pytest.importorskip("triton", reason="the kernels need the extra triton")
+pytest.importorskip("triton", reason="the kernels need Triton")
 CASE = Case(shape=(2, 3, 3), cuboids=Cuboids(size=(2, 2, 2), shift=(0, 1, 1), padding="ignore"), extra=2)
 
 

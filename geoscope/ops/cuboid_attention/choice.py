@@ -44,7 +44,7 @@ def triton_refusal(request: Request) -> GeoscopeError | None:
     """Why the kernels cannot do what is asked, or None when they can."""
     if not HAS_TRITON:
         return MissingExtraError(
-            "impl='triton' needs Triton: pip install 'geoscope[triton]', or use impl='auto'"
+            "impl='triton' needs Triton: pip install triton (PyTorch for CUDA brings it), or use impl='auto'"
         )
     from geoscope.ops.cuboid_attention.kernels.blocks import MAX_PROGRAMS, MAX_WIDTH
     from geoscope.ops.cuboid_attention.kernels.launch import IS_INTERPRETED, most_programs
