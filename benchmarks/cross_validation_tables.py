@@ -9,18 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from geoscope.metrics.tables import mean_of_known as mean_over_last_axis
+
 MODEL = "earthformer"  # the name of every fold's own model
 SPROG, EXTRAPOLATION = "pysteps-sprog", "extrapolation"
 Event = dict[str, Any]
 Value = Callable[[dict[str, Any]], float]  # of the rows of an event's models
 
 
+def mean_of_known(values: list[float]) -> float:
+    """The mean of the numbers among ``values``; NaN where there is none."""
+    return float(mean_over_last_axis(np.asarray(values, np.float64)))
+
+
 def mean_of_storms(events: dict[str, Event], value: Value) -> float:
-    """The mean over storms of the mean over their events."""
+    """The mean over storms of the mean over their events; NaN (nobody forecast or saw so much rain) is left out."""
     storms: dict[str, list[float]] = {}
     for event in events.values():
         storms.setdefault(event["storm"], []).append(value(event["models"]))
-    return float(np.mean([np.mean(values) for values in storms.values()]))
+    return mean_of_known([mean_of_known(values) for values in storms.values()])
 
 
 def best_baseline(models: dict[str, Any]) -> float:
@@ -111,6 +118,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
     def text(key: str, value: Any) -> str:
         if isinstance(value, float):
+            if np.isnan(value):
+                return "-"
             return f"{value:+.0%}" if key == "gain" else f"{value:.3f}"
         return str(value)
 

@@ -1,6 +1,7 @@
 """The cross-validation leaves whole sources out and lets a storm in several cuts count once."""
 
 import json
+import math
 import tomllib
 
 import numpy as np
@@ -130,3 +131,12 @@ def test_what_stands_between_markers_is_replaced_and_nothing_else(tmp_path):
     assert page.read_text() == f"before\n{PAGE_BEGIN}\nnew\n{PAGE_END}\nafter\n"
     text = PAGE.read_text(encoding="utf-8")
     assert text.count(PAGE_BEGIN) == text.count(PAGE_END) == 1
+
+
+def test_a_threshold_that_an_event_never_reached_is_left_out_of_means():
+    dry = event("three", 1, 0.1, 0.1, 0.1, row(0.2, csi={"5": math.nan, "10": math.nan}))
+    for model in ("persistence", "extrapolation", "pysteps-sprog"):
+        dry["models"][model]["csi"] = {"5": math.nan, "10": math.nan}
+    total = summary({**EVENTS, "dry": dry})
+    assert total["earthformer"]["csi_5"] == pytest.approx(0.2)
+    assert markdown(event_rows({"dry": dry})).splitlines()[-1].count(" - ") == 4
