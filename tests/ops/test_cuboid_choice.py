@@ -6,6 +6,7 @@ import torch
 from geoscope.errors import ConfigError, MissingExtraError
 from geoscope.ops.cuboid_attention import Cuboids, ExtraKeys, choice, cuboid_attention, record_attention
 from geoscope.ops.cuboid_attention.choice import choose, triton_refusal
+from geoscope.ops.cuboid_attention.proof import kernels_agree
 from geoscope.ops.cuboid_attention.request import Request
 from tests.ops.attention_cases import DEVICE
 
@@ -28,9 +29,29 @@ def test_on_a_cpu_auto_is_the_path_made_for_cpus_and_the_reference_while_recordi
 def test_on_a_gpu_auto_is_triton_where_the_kernels_can_do_it(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "is_cuda", True, raising=False)
     monkeypatch.setattr(choice, "triton_refusal", lambda _: None)
+    monkeypatch.setattr(choice, "kernels_agree", lambda _: True)
     assert choose("auto", request()) == "triton"
+    monkeypatch.setattr(choice, "kernels_agree", lambda _: False)
+    assert choose("auto", request()) == "cpu"
     monkeypatch.setattr(choice, "triton_refusal", lambda _: ConfigError("no"))
     assert choose("auto", request()) == "cpu"
+
+
+def test_kernels_that_agree_with_the_reference_are_relied_on():
+    pytest.importorskip("triton")
+    assert kernels_agree.__wrapped__(torch.device(DEVICE))
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda asked: (asked.query + asked.key + asked.value) / 3, lambda asked: 1 / 0]
+)
+def test_kernels_that_fail_or_differ_are_warned_of_and_left(monkeypatch, wrong):
+    pytest.importorskip("triton")
+    from geoscope.ops.cuboid_attention.kernels import custom_op
+
+    monkeypatch.setattr(custom_op, "attend", wrong)
+    with pytest.warns(RuntimeWarning, match=r"do not work on \w+ \((they differ|ZeroDivisionError)"):
+        assert not kernels_agree.__wrapped__(torch.device(DEVICE))
 
 
 @pytest.mark.parametrize("impl", ["cpu", "triton"])

@@ -41,7 +41,8 @@ def cuboid_attention(
         label: the name under which the map is recorded.
         impl: "reference" is the meaning of the operation; "cpu" the fastest exact arrangement of PyTorch's own
             operations, made for CPUs; "triton" the kernels. "auto" is "reference" while weights are recorded,
-            "triton" for CUDA tensors that the kernels take (`choice.triton_refusal`), and "cpu" for all others.
+            "triton" for CUDA tensors that the kernels take (`choice.triton_refusal`) on a GPU where they were seen to
+            agree with the reference (`proof`, a warning where not), and "cpu" for all others.
 
     Raises:
         ShapeError: tensors that do not fit together, named with both shapes.

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from geoscope.errors import ConfigError, GeoscopeError, MissingExtraError
+from geoscope.ops.cuboid_attention.proof import kernels_agree
 from geoscope.ops.cuboid_attention.recording import current_recorder
 from geoscope.ops.cuboid_attention.request import Request
 
@@ -29,7 +30,7 @@ def choose(impl: Impl, request: Request) -> Chosen:
     if impl == "auto":
         if is_recorded:
             return "reference"
-        return "triton" if request.query.is_cuda and triton_refusal(request) is None else "cpu"
+        return "triton" if _is_for_kernels(request) else "cpu"
     if impl != "reference" and is_recorded:
         raise ConfigError(
             f"impl={impl!r} keeps no weights to record: use impl='auto' or 'reference' inside record_attention"
@@ -38,6 +39,12 @@ def choose(impl: Impl, request: Request) -> Chosen:
     if refusal is not None:
         raise refusal
     return impl
+
+
+def _is_for_kernels(request: Request) -> bool:
+    if not request.query.is_cuda or triton_refusal(request) is not None:
+        return False
+    return torch.compiler.is_compiling() or kernels_agree(request.query.device)
 
 
 def triton_refusal(request: Request) -> GeoscopeError | None:
