@@ -40,6 +40,7 @@ class ExportTab:
         self.state, self.desk, self._point, self.theme = state, desk, point, theme
         self._folder = Path(tempfile.mkdtemp(prefix="geoscope-export-"))
         self._runner = JobRunner(notify)
+        self._of: tuple[object, ...] = ()
         self._what = pmui.Select(
             label="Field", options=[OBSERVED], value=OBSERVED, size="small", width=260, margin=8
         )
@@ -68,7 +69,7 @@ class ExportTab:
         )
         for widget in (self._what, self._kind):
             widget.param.watch(lambda *events: self._start_over(), "value")
-        desk.param.watch(lambda *events: self._start_over(), ["run", "run_b", "runs", "field", "problems"])
+        desk.param.watch(lambda *events: self._follow_desk(), ["run", "run_b", "runs", "field", "problems"])
         state.param.watch(
             lambda *events: self._start_over(), ["point", "area", "threshold", "shows_truth", "issue_index"]
         )
@@ -99,8 +100,25 @@ class ExportTab:
             value = self._what.value if was_chosen else names[0]  # the first forecast, once there is one
             self._what.param.update(options=names, value=value)
 
+    def _subject(self) -> tuple[object, ...]:
+        """What the chosen file is made of, to be told apart by identity."""
+        desk, what = self.desk, self._what.value
+        runs = list(desk.loaded.values())
+        if self._kind.value != "csv":
+            titles = {title_of(name): run for name, run in desk.loaded.items()}
+            runs = [run for title, run in titles.items() if what == title or what.startswith(f"{title}, ")]
+        return (desk.field, desk.leading is not None, *runs)
+
+    def _follow_desk(self) -> None:
+        """Begin again where the file would be another: not when forecast B arrives while one of A is made."""
+        self._offer_fields()
+        now = self._subject()
+        if len(now) != len(self._of) or any(a is not b for a, b in zip(now, self._of, strict=True)):
+            self._start_over()
+
     def _start_over(self) -> None:
         self._offer_fields()
+        self._of = self._subject()
         self._runner.cancel()
         self._what.disabled = self._kind.value == "csv"
         self._give.param.update(disabled=True, file=None, label="Download")

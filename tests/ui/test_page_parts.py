@@ -496,3 +496,14 @@ def test_the_export_begins_with_forecast_a(page):
     page.export._what.value = "Observed"
     page.state.shows_truth = True
     assert page.export._what.value == "Observed"
+
+
+def test_a_file_of_a_stays_when_b_arrives_and_goes_when_a_is_run_again(page):
+    run_it(page)
+    page.export._give.param.update(disabled=False, label="Download a.nc")
+    page.desk.param.trigger("run_b", "runs", "problems")
+    assert page.export._give.label == "Download a.nc"
+    run = page.desk.run
+    page.desk._keep(Run(run.request, run.forecast.copy(), None))
+    page.desk.param.trigger("runs")
+    assert (page.export._give.label, page.export._give.disabled) == ("Download", True)
