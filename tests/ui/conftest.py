@@ -7,6 +7,8 @@ import rioxarray  # noqa: F401 - registers .rio
 import xarray as xr
 
 from geoscope.ui.nowcast_desk import RUNS
+from geoscope.ui.nowcast_page import NowcastPage
+from geoscope.ui.open_field import OpenField
 
 
 def make_rain(frames: int = 8, rows: int = 24, cols: int = 30, minutes: int = 10) -> xr.DataArray:
@@ -49,3 +51,18 @@ def _fresh():
     yield
     pn.state.reset()
     RUNS.clear()
+
+
+@pytest.fixture
+def page(rain):
+    page = NowcastPage(query={"model": "persistence", "also": "none"})
+    page.desk.use(OpenField.of("upload:test.nc", "test", rain))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def plain(rain):
+    """A field of pixels of a kilometre that nobody knows the place of."""
+    moved = rain.drop_vars("spatial_ref").assign_coords(x=np.arange(30) * 1e3, y=np.arange(24)[::-1] * 1e3)
+    return OpenField.of("upload:plain.nc", "plain", moved)
