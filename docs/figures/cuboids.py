@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from geoscope.models.earthformer.patterns import self_cuboids
+from geoscope.nn.cuboid_patterns import self_cuboids
 from geoscope.ops.cuboid_attention import Cuboids
 from geoscope.ops.cuboid_attention.cuboids import DILATED, Axes, cut
 from geoscope.ops.cuboid_attention.masks import attention_mask

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from geoscope.errors import ConfigError
-from geoscope.models.earthformer.patterns import cross_cuboids, self_cuboids
 from geoscope.nn.cuboid_blocks import FeedForwardOptions
 from geoscope.nn.cuboid_cross_attention import CrossCuboids
+from geoscope.nn.cuboid_patterns import cross_cuboids, self_cuboids
 from geoscope.nn.cuboid_self_attention import AttentionOptions, GlobalVectors
 from geoscope.nn.initialisation import LinearInit
 from geoscope.nn.position_embedding import Positions

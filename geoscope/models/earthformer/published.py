@@ -3,15 +3,25 @@
 What the published code offers and this library does not carry is refused by name.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from geoscope.errors import ConfigError
 from geoscope.models.earthformer.config import Dropout, EarthformerConfig, GlobalOptions, StemStage
 from geoscope.nn.cuboid_cross_attention import CrossCuboids
 from geoscope.nn.cuboid_self_attention import GlobalVectors
-from geoscope.ops.cuboid_attention import Cuboids
+from geoscope.nn.published_arguments import (
+    aligned,
+    by_level,
+    factor_argument,
+    integer,
+    integers,
+    patterns,
+    self_cuboids_by_level,
+    sequence,
+    strategy_argument,
+    with_defaults,
+)
 
 DEFAULTS: dict[str, Any] = {
     "base_units": 128,
@@ -98,7 +108,6 @@ CARRIED: dict[str, tuple[Any, ...]] = {
     "down_up_linear_init_mode": ("0", "1"),
     "norm_init_mode": ("0",),
 }
-_STRATEGY = {"l": "local", "d": "dilated"}
 
 
 def config_from_published(kwargs: Mapping[str, Any] | str) -> tuple[EarthformerConfig, bool]:
@@ -107,25 +116,25 @@ def config_from_published(kwargs: Mapping[str, Any] | str) -> tuple[EarthformerC
     Raises:
         ConfigError: an unknown or missing argument, a value that cannot work or is not carried.
     """
-    options = _with_defaults(kwargs)
-    levels = len(_sequence(options, "enc_depth"))
+    options = with_defaults(kwargs, DEFAULTS, REQUIRED, CARRIED, "Earthformer")
+    levels = len(sequence(options, "enc_depth"))
     is_stacked = options["initial_downsample_type"] == "stack_conv"
     config = EarthformerConfig(
-        input_shape=_integers(options, "input_shape", 4),
-        target_shape=_integers(options, "target_shape", 4),
-        base_width=_integer(options, "base_units"),
-        widths=None if options["block_units"] is None else _integers(options, "block_units", levels),
-        heads=_integer(options, "num_heads"),
-        encoder_depth=_integers(options, "enc_depth"),
-        decoder_depth=_integers(options, "dec_depth"),
-        encoder_attention=_patterns(options, "enc_attn_patterns", levels, _encoder_cuboids),
-        decoder_attention=_patterns(options, "dec_self_attn_patterns", levels, _decoder_cuboids),
-        cross_attention=_patterns(options, "dec_cross_attn_patterns", levels, _cross_cuboids),
-        cross_start=_integer(options, "dec_cross_start"),
+        input_shape=integers(options, "input_shape", 4),
+        target_shape=integers(options, "target_shape", 4),
+        base_width=integer(options, "base_units"),
+        widths=None if options["block_units"] is None else integers(options, "block_units", levels),
+        heads=integer(options, "num_heads"),
+        encoder_depth=integers(options, "enc_depth"),
+        decoder_depth=integers(options, "dec_depth"),
+        encoder_attention=patterns(options, "enc_attn_patterns", levels, _encoder_cuboids),
+        decoder_attention=patterns(options, "dec_self_attn_patterns", levels, _decoder_cuboids),
+        cross_attention=patterns(options, "dec_cross_attn_patterns", levels, _cross_cuboids),
+        cross_start=integer(options, "dec_cross_start"),
         cross_last_frames=options["dec_cross_last_n_frames"],
         first_self_attention=bool(options["dec_use_first_self_attn"]),
-        downsample=_factor(options["downsample"], "downsample"),
-        upsample_kernel=_integer(options, "upsample_kernel_size"),
+        downsample=factor_argument(options["downsample"], "downsample"),
+        upsample_kernel=integer(options, "upsample_kernel_size"),
         stem=_stacked_stem(options) if is_stacked else _plain_stem(options),
         stem_activation=options["initial_downsample_activation"],
         global_vectors=_global_vectors(options),
@@ -149,176 +158,68 @@ def config_from_published(kwargs: Mapping[str, Any] | str) -> tuple[EarthformerC
     return config, is_stacked
 
 
-def _with_defaults(kwargs: Mapping[str, Any] | str) -> dict[str, Any]:
-    if isinstance(kwargs, str):
-        kwargs = json.loads(kwargs)
-    if not isinstance(kwargs, Mapping):
-        raise ConfigError(f"the published arguments are a {type(kwargs).__name__}: expected names and values")
-    unknown = [name for name in kwargs if name not in DEFAULTS and name not in REQUIRED]
-    if unknown:
-        raise ConfigError(f"unknown argument {', '.join(unknown)}: the published Earthformer has no such one")
-    absent = [name for name in REQUIRED if name not in kwargs]
-    if absent:
-        raise ConfigError(
-            f"argument {', '.join(absent)} is missing: the published Earthformer has no default"
-        )
-    options = DEFAULTS | dict(kwargs)
-    for name, carried in CARRIED.items():
-        if options[name] not in carried:
-            known = ", ".join(repr(value) for value in carried)
-            raise ConfigError(f"{name}={options[name]!r} is not carried by geoscope: only {known}")
-    return options
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _sequence(options: Mapping[str, Any], name: str) -> list:
-    value = options[name]
-    if not _is_list(value):
-        raise ConfigError(f"{name}={value!r}: expected a list")
-    return list(value)
-
-
-def _integer(options: Mapping[str, Any], name: str) -> int:
-    value = options[name]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name}={value!r}: expected a whole number")
-    return value
-
-
-def _integers(options: Mapping[str, Any], name: str, count: int | None = None) -> Any:
-    values = _sequence(options, name)
-    if (count is not None and len(values) != count) or not all(isinstance(v, int) for v in values):
-        wanted = "whole numbers" if count is None else f"{count} whole numbers"
-        raise ConfigError(f"{name}={values}: expected {wanted}")
-    return tuple(values)
-
-
-def _factor(value: Any, name: str) -> tuple[int, int, int]:
-    """(t, h, w); one number counts for rows and columns."""
-    factor = (1, value, value) if isinstance(value, int) else value
-    if not _is_list(factor) or len(factor) != 3 or not all(isinstance(v, int) and v >= 1 for v in factor):
-        raise ConfigError(f"{name}={value!r}: expected one whole number, or three for T, H and W")
-    t, h, w = factor
-    return t, h, w
-
-
-def _patterns(
-    options: Mapping[str, Any], name: str, levels: int, listed: Callable[[Mapping[str, Any], int], list]
-) -> Any:
-    """A pattern name for all levels, one per level, or the cuboids of the explicit lists for each level."""
-    value = options[name]
-    if value is None:
-        return listed(options, levels)
-    if isinstance(value, str):
-        value = [value] * levels
-    if "last_frame_dst" in value:
-        raise ConfigError(f"{name}: pattern 'last_frame_dst' is not carried by geoscope (it has no cuboids)")
-    if len(value) != levels or not all(isinstance(pattern, str) for pattern in value):
-        raise ConfigError(f"{name}={value!r}: expected one pattern name for each of {levels} levels")
-    return list(value)
-
-
-def _by_level(options: Mapping[str, Any], name: str, levels: int, depth: int) -> list[list]:
-    """The explicit list ``name`` for each level: given once for all, or nested one deeper, once for each."""
-    values = _sequence(options, name)
-    inner, nesting = values, 0
-    while _is_list(inner) and len(inner):
-        inner, nesting = inner[0], nesting + 1
-    if nesting == depth:
-        return [values] * levels
-    if nesting != depth + 1 or len(values) != levels:
-        raise ConfigError(
-            f"{name}={values}: expected a list of attentions, or one for each of {levels} levels"
-        )
-    return values
-
-
-def _strategy(names: Any, argument: str) -> Any:
-    if len(names) != 3 or any(name not in _STRATEGY for name in names):
-        raise ConfigError(f"{argument} has {names!r}: expected 'l' or 'd' for each of T, H and W")
-    return tuple(_STRATEGY[name] for name in names)
-
-
-def _aligned(name: str, *lists: list) -> list[tuple]:
-    if len({len(values) for values in lists}) != 1:
-        raise ConfigError(
-            f"{name}, its strategies and shifts list {[len(v) for v in lists]} attentions: must agree"
-        )
-    return list(zip(*lists, strict=True))
-
-
-def _self_cuboids(options: Mapping[str, Any], levels: int, size: str, strategy: str, shift: str) -> list:
-    per_level = zip(*(_by_level(options, name, levels, 2) for name in (size, strategy, shift)), strict=True)
-    return [
-        tuple(
-            Cuboids(size=tuple(s), strategy=_strategy(way, strategy), shift=tuple(roll))
-            for s, way, roll in _aligned(size, *lists)
-        )
-        for lists in per_level
-    ]
-
-
 def _encoder_cuboids(options: Mapping[str, Any], levels: int) -> list:
-    return _self_cuboids(options, levels, "enc_cuboid_size", "enc_cuboid_strategy", "enc_shift_size")
+    return self_cuboids_by_level(options, levels, "enc_cuboid_size", "enc_cuboid_strategy", "enc_shift_size")
 
 
 def _decoder_cuboids(options: Mapping[str, Any], levels: int) -> list:
     names = ("dec_self_cuboid_size", "dec_self_cuboid_strategy", "dec_self_shift_size")
-    return _self_cuboids(options, levels, *names)
+    return self_cuboids_by_level(options, levels, *names)
 
 
 def _cross_cuboids(options: Mapping[str, Any], levels: int) -> list:
     names = ("dec_cross_cuboid_hw", "dec_cross_cuboid_strategy", "dec_cross_shift_hw", "dec_cross_n_temporal")
     depths = (2, 2, 2, 1)
-    lists = [_by_level(options, name, levels, depth) for name, depth in zip(names, depths, strict=True)]
+    lists = [by_level(options, name, levels, depth) for name, depth in zip(names, depths, strict=True)]
     return [
         tuple(
-            CrossCuboids(size=tuple(s), strategy=_strategy(way, names[1]), shift=tuple(roll), groups=groups)
-            for s, way, roll, groups in _aligned(names[0], *level)
+            CrossCuboids(
+                size=tuple(s), strategy=strategy_argument(way, names[1]), shift=tuple(roll), groups=groups
+            )
+            for s, way, roll, groups in aligned(names[0], *level)
         )
         for level in zip(*lists, strict=True)
     ]
 
 
 def _plain_stem(options: Mapping[str, Any]) -> tuple[StemStage, ...]:
-    width, convs = _integer(options, "base_units"), _integer(options, "initial_downsample_conv_layers")
-    channels = _integers(options, "input_shape", 4)[3]
+    width, convs = integer(options, "base_units"), integer(options, "initial_downsample_conv_layers")
+    channels = integers(options, "input_shape", 4)[3]
     if convs == 0 and channels != width:
         raise ConfigError(
             f"initial_downsample_conv_layers=0 needs base_units={width} input channels, not {channels}"
         )
-    factor = _factor(options["initial_downsample_scale"], "initial_downsample_scale")
-    final = _integer(options, "final_upsample_conv_layers")
+    factor = factor_argument(options["initial_downsample_scale"], "initial_downsample_scale")
+    final = integer(options, "final_upsample_conv_layers")
     return (StemStage(width=width, factor=factor, convs=convs, final_convs=final, groups=16),)
 
 
 def _stacked_stem(options: Mapping[str, Any]) -> tuple[StemStage, ...]:
     prefix = "initial_downsample_stack_conv_"
-    count = _integer(options, f"{prefix}num_layers")
+    count = integer(options, f"{prefix}num_layers")
     widths = options[f"{prefix}dim_list"]
-    widths = [_integer(options, "base_units")] * count if widths is None else widths
-    scales, convs = (_sequence(options, f"{prefix}{name}") for name in ("downscale_list", "num_conv_list"))
+    widths = [integer(options, "base_units")] * count if widths is None else widths
+    scales, convs = (sequence(options, f"{prefix}{name}") for name in ("downscale_list", "num_conv_list"))
     if count < 1 or not len(widths) == len(scales) == len(convs) == count:
         raise ConfigError(
             f"{prefix}num_layers={count}: dim_list={widths}, downscale_list={scales} and "
             f"num_conv_list={convs} must list as many stages"
         )
     return tuple(
-        StemStage(width=w, factor=_factor(s, f"{prefix}downscale_list"), convs=n, groups=max(1, w // 4))
+        StemStage(
+            width=w, factor=factor_argument(s, f"{prefix}downscale_list"), convs=n, groups=max(1, w // 4)
+        )
         for w, s, n in zip(widths, scales, convs, strict=True)
     )
 
 
 def _global_vectors(options: Mapping[str, Any]) -> GlobalOptions:
     return GlobalOptions(
-        count=_integer(options, "num_global_vectors"),
+        count=integer(options, "num_global_vectors"),
         layer=GlobalVectors(
             separate=bool(options["separate_global_qkv"]),
             self_attention=bool(options["use_global_self_attn"]),
-            ratio=_integer(options, "global_dim_ratio"),
+            ratio=integer(options, "global_dim_ratio"),
         ),
         decoder_self=bool(options["use_dec_self_global"]),
         decoder_update=bool(options["dec_self_update_global"]),

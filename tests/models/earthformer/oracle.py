@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from geoscope.models.earthformer.checkpoints import from_published, load_strictly, published_layer_name
+from geoscope.models.earthformer.checkpoints import from_published
 from geoscope.nn.cuboid_blocks import FeedForwardOptions, SelfAttentionBlock
 from geoscope.nn.cuboid_cross_attention import CrossCuboids, CuboidCrossAttention
 from geoscope.nn.cuboid_self_attention import AttentionOptions, CuboidSelfAttention, GlobalVectors
 from geoscope.nn.feed_forward import FeedForward
 from geoscope.nn.position_embedding import PositionEmbedding
+from geoscope.nn.published_layers import load_strictly, published_layer_name
 from geoscope.nn.resampling import PatchMerging, Upsample
 from geoscope.ops.cuboid_attention import Cuboids
 

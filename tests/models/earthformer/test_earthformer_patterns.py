@@ -5,7 +5,7 @@ import json
 import pytest
 
 from geoscope.errors import ConfigError
-from geoscope.models.earthformer.patterns import CROSS_PATTERNS, SELF_PATTERNS, cross_cuboids, self_cuboids
+from geoscope.nn.cuboid_patterns import CROSS_PATTERNS, SELF_PATTERNS, cross_cuboids, self_cuboids
 
 SHORT = {"local": "l", "dilated": "d"}
 
