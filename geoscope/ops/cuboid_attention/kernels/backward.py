@@ -4,18 +4,20 @@ queries, and each of the keys, belongs to exactly one cuboid and so to one progr
 every run.
 
 Weights are made again from the scores, their maximum and one over their sum: the log of the sum alone, as Dao et al.
-(2022) keep it, would round them once more. A query that is
-padding has no gradient: its output was cropped.
+(2022) keep it, would round them once more. A query that is padding has no gradient: its output was cropped.
 """
 
 from geoscope.ops.cuboid_attention.kernels.language import tl, triton
-from geoscope.ops.cuboid_attention.kernels.places import (
-    load_tile,
-    locate,
-    offset_of,
-    open_keys,
-    pair_scores,
-    store_tile,
+from geoscope.ops.cuboid_attention.kernels.places import locate, offset_of, pair_scores
+from geoscope.ops.cuboid_attention.kernels.tiles import (
+    extra_scores,
+    load_backward_rows,
+    load_extra_keys,
+    load_keys,
+    load_softmax,
+    load_tokens,
+    own_work,
+    store_tokens,
 )
 
 
@@ -49,79 +51,41 @@ def query_kernel(
     LENGTH_Q: tl.constexpr = CUT_Q[0] * CUT_Q[1] * CUT_Q[2]
     LENGTH_K: tl.constexpr = CUT_K[0] * CUT_K[1] * CUT_K[2]
     BLOCKS: tl.constexpr = (GROUP * LENGTH_Q + BLOCK_Q - 1) // BLOCK_Q
-    program = tl.program_id(0)
-    head = program % heads
-    block = program // heads % BLOCKS
-    group = program // (heads * BLOCKS) % groups
-    batch = program // (heads * BLOCKS) // groups
+    head, block, group, batch = own_work(heads, groups, BLOCKS)
 
     rows = locate(block * BLOCK_Q + tl.arange(0, BLOCK_Q), group, VOLUME_Q, CUT_Q, GROUP)
-    row_at = offset_of(rows, highs_strides, batch, head)
-    row_high = tl.load(highs + row_at, mask=rows[6], other=0.0)
-    row_share = tl.load(shares + row_at, mask=rows[6], other=0.0)
-    do = load_tile(
-        grad_out,
-        offset_of(rows, grad_out_strides, batch, head),
-        rows[6],
-        grad_out_strides[5],
-        E,
-        BLOCK_E,
-        DOT,
-    )
-    o = load_tile(out, offset_of(rows, out_strides, batch, head), rows[6], out_strides[5], E, BLOCK_E, ACC)
+    high, share = load_softmax(highs, shares, highs_strides, rows, batch, head)
+    do = load_tokens(grad_out, grad_out_strides, rows, batch, head, E, BLOCK_E, DOT)
+    o = load_tokens(out, out_strides, rows, batch, head, E, BLOCK_E, ACC)
     row_delta = tl.sum(o * do.to(ACC), 1)
-    tl.store(delta + row_at, row_delta, mask=rows[6])
+    tl.store(delta + offset_of(rows, highs_strides, batch, head), row_delta, mask=rows[6])
 
-    q = load_tile(
-        query, offset_of(rows, query_strides, batch, head), rows[6], query_strides[5], D, BLOCK_D, DOT
-    )
+    q = load_tokens(query, query_strides, rows, batch, head, D, BLOCK_D, DOT)
     dq = tl.zeros([BLOCK_Q, BLOCK_D], ACC)
     for start in range(0, GROUP * LENGTH_K, BLOCK_K):
-        columns = locate(start + tl.arange(0, BLOCK_K), group, VOLUME_K, CUT_K, GROUP)
-        seen = open_keys(columns, key_mask, key_mask_strides, HIDES)
-        k = load_tile(
-            key, offset_of(columns, key_strides, batch, head), columns[6], key_strides[5], D, BLOCK_D, DOT
-        )
-        v = load_tile(
-            value,
-            offset_of(columns, value_strides, batch, head),
-            columns[6],
-            value_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
+        columns, seen, k, v = load_keys(
+            key, value, key_mask, key_strides, value_strides, key_mask_strides, start + tl.arange(0, BLOCK_K),
+            group, batch, head, VOLUME_K, CUT_K, GROUP, HIDES, D, E, BLOCK_D, BLOCK_E, DOT,
+        )  # fmt: skip
         scores = pair_scores(
             q, k, rows, columns, seen, bias, bias_strides, head, scale_log2, GROUP, REGIONS, ACC, PRECISION
         )
-        _, ds = slopes_of(scores, row_high, row_share, row_delta, do, v, DOT, ACC, PRECISION)
+        _, ds = slopes_of(scores, high, share, row_delta, do, v, DOT, ACC, PRECISION)
         dq = tl.dot(ds.to(DOT), k, dq, input_precision=PRECISION, out_dtype=ACC)
-    store_tile(
-        grad_query, offset_of(rows, grad_query_strides, batch, head), rows[6], grad_query_strides[5], dq * scale,
-        D, BLOCK_D,
-    )  # fmt: skip
+    store_tokens(grad_query, grad_query_strides, rows, batch, head, dq * scale, D, BLOCK_D)
     if extra_query is not None:
-        q = load_tile(
-            extra_query, offset_of(rows, extra_query_strides, batch, head), rows[6], extra_query_strides[5],
-            F, BLOCK_F, DOT,
-        )  # fmt: skip
+        q = load_tokens(extra_query, extra_query_strides, rows, batch, head, F, BLOCK_F, DOT)
         dq = tl.zeros([BLOCK_Q, BLOCK_F], ACC)
         for start in range(0, extra_count, BLOCK_K):
             number = start + tl.arange(0, BLOCK_K)
-            k_at = batch.to(tl.int64) * extra_key_strides[0] + number.to(tl.int64) * extra_key_strides[1]
-            v_at = batch.to(tl.int64) * extra_value_strides[0] + number.to(tl.int64) * extra_value_strides[1]
-            k_at += head.to(tl.int64) * extra_key_strides[2]
-            v_at += head.to(tl.int64) * extra_value_strides[2]
-            k = load_tile(extra_key, k_at, number < extra_count, extra_key_strides[3], F, BLOCK_F, DOT)
-            v = load_tile(extra_value, v_at, number < extra_count, extra_value_strides[3], E, BLOCK_E, DOT)
-            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=ACC) * scale_log2
-            scores = tl.where((number < extra_count)[None, :], scores, float("-inf"))
-            _, ds = slopes_of(scores, row_high, row_share, row_delta, do, v, DOT, ACC, PRECISION)
+            k, v = load_extra_keys(
+                extra_key, extra_value, extra_key_strides, extra_value_strides, number, extra_count, batch, head,
+                F, E, BLOCK_F, BLOCK_E, DOT,
+            )  # fmt: skip
+            scores = extra_scores(q, k, number, extra_count, scale_log2, ACC, PRECISION)
+            _, ds = slopes_of(scores, high, share, row_delta, do, v, DOT, ACC, PRECISION)
             dq = tl.dot(ds.to(DOT), k, dq, input_precision=PRECISION, out_dtype=ACC)
-        store_tile(
-            grad_extra_query, offset_of(rows, grad_extra_query_strides, batch, head), rows[6],
-            grad_extra_query_strides[5], dq * scale, F, BLOCK_F,
-        )  # fmt: skip
+        store_tokens(grad_extra_query, grad_extra_query_strides, rows, batch, head, dq * scale, F, BLOCK_F)
 
 
 @triton.jit
@@ -139,51 +103,25 @@ def key_kernel(
     LENGTH_Q: tl.constexpr = CUT_Q[0] * CUT_Q[1] * CUT_Q[2]
     LENGTH_K: tl.constexpr = CUT_K[0] * CUT_K[1] * CUT_K[2]
     BLOCKS: tl.constexpr = (GROUP * LENGTH_K + BLOCK_K - 1) // BLOCK_K
-    program = tl.program_id(0)
-    head = program % heads
-    block = program // heads % BLOCKS
-    group = program // (heads * BLOCKS) % groups
-    batch = program // (heads * BLOCKS) // groups
+    head, block, group, batch = own_work(heads, groups, BLOCKS)
 
-    columns = locate(block * BLOCK_K + tl.arange(0, BLOCK_K), group, VOLUME_K, CUT_K, GROUP)
-    seen = open_keys(columns, key_mask, key_mask_strides, HIDES)
-    k = load_tile(
-        key, offset_of(columns, key_strides, batch, head), columns[6], key_strides[5], D, BLOCK_D, DOT
-    )
-    v = load_tile(
-        value, offset_of(columns, value_strides, batch, head), columns[6], value_strides[5], E, BLOCK_E, DOT
-    )
+    columns, seen, k, v = load_keys(
+        key, value, key_mask, key_strides, value_strides, key_mask_strides, block * BLOCK_K + tl.arange(0, BLOCK_K),
+        group, batch, head, VOLUME_K, CUT_K, GROUP, HIDES, D, E, BLOCK_D, BLOCK_E, DOT,
+    )  # fmt: skip
     dk = tl.zeros([BLOCK_K, BLOCK_D], ACC)
     dv = tl.zeros([BLOCK_K, BLOCK_E], ACC)
     for start in range(0, GROUP * LENGTH_Q, BLOCK_Q):
         rows = locate(start + tl.arange(0, BLOCK_Q), group, VOLUME_Q, CUT_Q, GROUP)
-        row_at = offset_of(rows, highs_strides, batch, head)
-        row_high = tl.load(highs + row_at, mask=rows[6], other=0.0)
-        row_share = tl.load(shares + row_at, mask=rows[6], other=0.0)
-        row_delta = tl.load(delta + row_at, mask=rows[6], other=0.0)
-        q = load_tile(
-            query, offset_of(rows, query_strides, batch, head), rows[6], query_strides[5], D, BLOCK_D, DOT
-        )
-        do = load_tile(
-            grad_out,
-            offset_of(rows, grad_out_strides, batch, head),
-            rows[6],
-            grad_out_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
+        q, do, high, share, row_delta = load_backward_rows(
+            query, grad_out, highs, shares, delta, query_strides, grad_out_strides, highs_strides, rows, batch, head,
+            D, E, BLOCK_D, BLOCK_E, DOT,
+        )  # fmt: skip
         scores = pair_scores(
             q, k, rows, columns, seen, bias, bias_strides, head, scale_log2, GROUP, REGIONS, ACC, PRECISION
         )
-        weights, ds = slopes_of(scores, row_high, row_share, row_delta, do, v, DOT, ACC, PRECISION)
+        weights, ds = slopes_of(scores, high, share, row_delta, do, v, DOT, ACC, PRECISION)
         dv = tl.dot(tl.trans(weights.to(DOT)), do, dv, input_precision=PRECISION, out_dtype=ACC)
         dk = tl.dot(tl.trans(ds.to(DOT)), q, dk, input_precision=PRECISION, out_dtype=ACC)
-    store_tile(
-        grad_key, offset_of(columns, grad_key_strides, batch, head), columns[6], grad_key_strides[5], dk * scale,
-        D, BLOCK_D,
-    )  # fmt: skip
-    store_tile(
-        grad_value, offset_of(columns, grad_value_strides, batch, head), columns[6], grad_value_strides[5], dv,
-        E, BLOCK_E,
-    )  # fmt: skip
+    store_tokens(grad_key, grad_key_strides, columns, batch, head, dk * scale, D, BLOCK_D)
+    store_tokens(grad_value, grad_value_strides, columns, batch, head, dv, E, BLOCK_E)

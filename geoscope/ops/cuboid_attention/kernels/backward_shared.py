@@ -8,12 +8,12 @@ the same bits in every run.
 
 from geoscope.ops.cuboid_attention.kernels.backward import slopes_of
 from geoscope.ops.cuboid_attention.kernels.language import tl, triton
-from geoscope.ops.cuboid_attention.kernels.places import (
-    load_tile,
-    locate,
-    offset_of,
-    open_keys,
-    pair_scores,
+from geoscope.ops.cuboid_attention.kernels.places import locate, pair_scores
+from geoscope.ops.cuboid_attention.kernels.tiles import (
+    extra_scores,
+    load_backward_rows,
+    load_extra_keys,
+    load_keys,
 )
 
 
@@ -47,40 +47,18 @@ def bias_kernel(
         batch = item // groups
         group = item % groups
         rows = locate(token_q, group, VOLUME_Q, CUT_Q, GROUP)
-        columns = locate(token_k, group, VOLUME_K, CUT_K, GROUP)
-        seen = open_keys(columns, key_mask, key_mask_strides, HIDES)
-        row_at = offset_of(rows, highs_strides, batch, head)
-        row_high = tl.load(highs + row_at, mask=rows[6], other=0.0)
-        row_share = tl.load(shares + row_at, mask=rows[6], other=0.0)
-        row_delta = tl.load(delta + row_at, mask=rows[6], other=0.0)
-        q = load_tile(
-            query, offset_of(rows, query_strides, batch, head), rows[6], query_strides[5], D, BLOCK_D, DOT
-        )
-        do = load_tile(
-            grad_out,
-            offset_of(rows, grad_out_strides, batch, head),
-            rows[6],
-            grad_out_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
-        k = load_tile(
-            key, offset_of(columns, key_strides, batch, head), columns[6], key_strides[5], D, BLOCK_D, DOT
-        )
-        v = load_tile(
-            value,
-            offset_of(columns, value_strides, batch, head),
-            columns[6],
-            value_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
+        columns, seen, k, v = load_keys(
+            key, value, key_mask, key_strides, value_strides, key_mask_strides, token_k, group, batch, head,
+            VOLUME_K, CUT_K, GROUP, HIDES, D, E, BLOCK_D, BLOCK_E, DOT,
+        )  # fmt: skip
+        q, do, high, share, row_delta = load_backward_rows(
+            query, grad_out, highs, shares, delta, query_strides, grad_out_strides, highs_strides, rows, batch, head,
+            D, E, BLOCK_D, BLOCK_E, DOT,
+        )  # fmt: skip
         scores = pair_scores(
             q, k, rows, columns, seen, bias, bias_strides, head, scale_log2, GROUP, REGIONS, ACC, PRECISION
         )
-        _, ds = slopes_of(scores, row_high, row_share, row_delta, do, v, DOT, ACC, PRECISION)
+        _, ds = slopes_of(scores, high, share, row_delta, do, v, DOT, ACC, PRECISION)
         total += ds
     first = (chunk.to(tl.int64) * heads + head) * ALL_Q * ALL_K
     at = first + token_q.to(tl.int64)[:, None] * ALL_K + token_k.to(tl.int64)[None, :]
@@ -107,39 +85,24 @@ def extra_kernel(
     block = program // (heads * batches) // chunks
 
     number = block * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_at = batch.to(tl.int64) * extra_key_strides[0] + number.to(tl.int64) * extra_key_strides[1]
-    v_at = batch.to(tl.int64) * extra_value_strides[0] + number.to(tl.int64) * extra_value_strides[1]
-    k_at += head.to(tl.int64) * extra_key_strides[2]
-    v_at += head.to(tl.int64) * extra_value_strides[2]
-    k = load_tile(extra_key, k_at, number < extra_count, extra_key_strides[3], F, BLOCK_F, DOT)
-    v = load_tile(extra_value, v_at, number < extra_count, extra_value_strides[3], E, BLOCK_E, DOT)
+    k, v = load_extra_keys(
+        extra_key, extra_value, extra_key_strides, extra_value_strides, number, extra_count, batch, head,
+        F, E, BLOCK_F, BLOCK_E, DOT,
+    )  # fmt: skip
     dk = tl.zeros([BLOCK_K, BLOCK_F], ACC)
     dv = tl.zeros([BLOCK_K, BLOCK_E], ACC)
     tokens = T * H * W
     for start in range(chunk * BLOCK_Q, tokens, chunks * BLOCK_Q):
         token = start + tl.arange(0, BLOCK_Q)
         is_there = token < tokens
-        spot = (token, token, token // (H * W), token // W % H, token % W)
-        row_at = offset_of(spot, highs_strides, batch, head)
-        row_high = tl.load(highs + row_at, mask=is_there, other=0.0)
-        row_share = tl.load(shares + row_at, mask=is_there, other=0.0)
-        row_delta = tl.load(delta + row_at, mask=is_there, other=0.0)
-        q = load_tile(
-            extra_query, offset_of(spot, extra_query_strides, batch, head), is_there, extra_query_strides[5],
-            F, BLOCK_F, DOT,
+        rows = (token, token, token // (H * W), token // W % H, token % W, is_there, is_there)
+        q, do, high, share, row_delta = load_backward_rows(
+            extra_query, grad_out, highs, shares, delta, extra_query_strides, grad_out_strides, highs_strides, rows,
+            batch, head, F, E, BLOCK_F, BLOCK_E, DOT,
         )  # fmt: skip
-        do = load_tile(
-            grad_out,
-            offset_of(spot, grad_out_strides, batch, head),
-            is_there,
-            grad_out_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
-        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=ACC) * scale_log2
-        scores = tl.where(is_there[:, None] & (number < extra_count)[None, :], scores, float("-inf"))
-        weights, ds = slopes_of(scores, row_high, row_share, row_delta, do, v, DOT, ACC, PRECISION)
+        scores = extra_scores(q, k, number, extra_count, scale_log2, ACC, PRECISION)
+        scores = tl.where(is_there[:, None], scores, float("-inf"))
+        weights, ds = slopes_of(scores, high, share, row_delta, do, v, DOT, ACC, PRECISION)
         dv = tl.dot(tl.trans(weights.to(DOT)), do, dv, input_precision=PRECISION, out_dtype=ACC)
         dk = tl.dot(tl.trans(ds.to(DOT)), q, dk, input_precision=PRECISION, out_dtype=ACC)
     row = ((chunk.to(tl.int64) * batches + batch) * heads + head) * extra_count + number

@@ -110,25 +110,10 @@ def _backward(
 
 
 @_backward.register_fake
-def _(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    bias: Tensor | None,
-    key_mask: Tensor | None,
-    extra_query: Tensor | None,
-    extra_key: Tensor | None,
-    extra_value: Tensor | None,
-    cuboids: list[int],
-    key_cuboids: list[int],
-    scale: float,
-    out: Tensor,
-    highs: Tensor,
-    shares: Tensor,
-    grad_out: Tensor,
-    with_bias: bool,
-) -> list[Tensor]:
-    shared = (bias if with_bias else None, extra_query, extra_key, extra_value)
+def _(*given: Any) -> list[Tensor]:
+    query, key, value, bias, _, *extra = given[:8]
+    with_bias = given[-1]
+    shared = (bias if with_bias else None, *extra)
     return [x.new_empty(x.shape) for x in (query, key, value, *shared) if x is not None]
 
 
@@ -142,17 +127,8 @@ def _gradients(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, .
     *tensors, out, highs, shares = ctx.saved_tensors
     with_bias = tensors[3] is not None and ctx.needs_input_grad[3]
     grads = iter(_backward(*tensors, *ctx.numbers, out, highs, shares, grad_out, with_bias))
-    is_wanted = (
-        True,
-        True,
-        True,
-        with_bias,
-        False,
-        *(x is not None for x in tensors[5:8]),
-        False,
-        False,
-        False,
-    )
+    has_extra = (x is not None for x in tensors[5:8])
+    is_wanted = (True, True, True, with_bias, False, *has_extra, *(False for _ in ctx.numbers))
     return tuple(next(grads) if wanted else None for wanted in is_wanted)
 
 

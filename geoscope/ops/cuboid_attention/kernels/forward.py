@@ -7,13 +7,14 @@ share the tiles and do not see each other.
 """
 
 from geoscope.ops.cuboid_attention.kernels.language import tl, triton
-from geoscope.ops.cuboid_attention.kernels.places import (
-    load_tile,
-    locate,
-    offset_of,
-    open_keys,
-    pair_scores,
-    store_tile,
+from geoscope.ops.cuboid_attention.kernels.places import locate, offset_of, pair_scores
+from geoscope.ops.cuboid_attention.kernels.tiles import (
+    extra_scores,
+    load_extra_keys,
+    load_keys,
+    load_tokens,
+    own_work,
+    store_tokens,
 )
 
 
@@ -45,66 +46,36 @@ def forward_kernel(
     LENGTH_Q: tl.constexpr = CUT_Q[0] * CUT_Q[1] * CUT_Q[2]
     LENGTH_K: tl.constexpr = CUT_K[0] * CUT_K[1] * CUT_K[2]
     BLOCKS: tl.constexpr = (GROUP * LENGTH_Q + BLOCK_Q - 1) // BLOCK_Q
-    program = tl.program_id(0)
-    head = program % heads
-    block = program // heads % BLOCKS
-    group = program // (heads * BLOCKS) % groups
-    batch = program // (heads * BLOCKS) // groups
+    head, block, group, batch = own_work(heads, groups, BLOCKS)
 
     rows = locate(block * BLOCK_Q + tl.arange(0, BLOCK_Q), group, VOLUME_Q, CUT_Q, GROUP)
-    q = load_tile(
-        query, offset_of(rows, query_strides, batch, head), rows[6], query_strides[5], D, BLOCK_D, DOT
-    )
+    q = load_tokens(query, query_strides, rows, batch, head, D, BLOCK_D, DOT)
     highest = tl.full([BLOCK_Q], float("-inf"), ACC)
     total = tl.zeros([BLOCK_Q], ACC)
     acc = tl.zeros([BLOCK_Q, BLOCK_E], ACC)
     for start in range(0, GROUP * LENGTH_K, BLOCK_K):
-        columns = locate(start + tl.arange(0, BLOCK_K), group, VOLUME_K, CUT_K, GROUP)
-        seen = open_keys(columns, key_mask, key_mask_strides, HIDES)
-        k = load_tile(
-            key, offset_of(columns, key_strides, batch, head), columns[6], key_strides[5], D, BLOCK_D, DOT
-        )
-        v = load_tile(
-            value,
-            offset_of(columns, value_strides, batch, head),
-            columns[6],
-            value_strides[5],
-            E,
-            BLOCK_E,
-            DOT,
-        )
+        columns, seen, k, v = load_keys(
+            key, value, key_mask, key_strides, value_strides, key_mask_strides, start + tl.arange(0, BLOCK_K),
+            group, batch, head, VOLUME_K, CUT_K, GROUP, HIDES, D, E, BLOCK_D, BLOCK_E, DOT,
+        )  # fmt: skip
         scores = pair_scores(
             q, k, rows, columns, seen, bias, bias_strides, head, scale_log2, GROUP, REGIONS, ACC, PRECISION
         )
         highest, total, acc = _fold(scores, v, highest, total, acc, DOT, ACC, PRECISION)
     if extra_query is not None:
-        q = load_tile(
-            extra_query, offset_of(rows, extra_query_strides, batch, head), rows[6], extra_query_strides[5],
-            F, BLOCK_F, DOT,
-        )  # fmt: skip
+        q = load_tokens(extra_query, extra_query_strides, rows, batch, head, F, BLOCK_F, DOT)
         for start in range(0, extra_count, BLOCK_K):
             number = start + tl.arange(0, BLOCK_K)
-            k_at = batch.to(tl.int64) * extra_key_strides[0] + number.to(tl.int64) * extra_key_strides[1]
-            v_at = batch.to(tl.int64) * extra_value_strides[0] + number.to(tl.int64) * extra_value_strides[1]
-            k_at += head.to(tl.int64) * extra_key_strides[2]
-            v_at += head.to(tl.int64) * extra_value_strides[2]
-            k = load_tile(extra_key, k_at, number < extra_count, extra_key_strides[3], F, BLOCK_F, DOT)
-            v = load_tile(extra_value, v_at, number < extra_count, extra_value_strides[3], E, BLOCK_E, DOT)
-            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=ACC) * scale_log2
-            scores = tl.where((number < extra_count)[None, :], scores, float("-inf"))
+            k, v = load_extra_keys(
+                extra_key, extra_value, extra_key_strides, extra_value_strides, number, extra_count, batch, head,
+                F, E, BLOCK_F, BLOCK_E, DOT,
+            )  # fmt: skip
+            scores = extra_scores(q, k, number, extra_count, scale_log2, ACC, PRECISION)
             highest, total, acc = _fold(scores, v, highest, total, acc, DOT, ACC, PRECISION)
 
     is_closed = total == 0.0
     share = tl.where(is_closed, 1.0, total)
-    store_tile(
-        out,
-        offset_of(rows, out_strides, batch, head),
-        rows[6],
-        out_strides[5],
-        acc / share[:, None],
-        E,
-        BLOCK_E,
-    )
+    store_tokens(out, out_strides, rows, batch, head, acc / share[:, None], E, BLOCK_E)
     row_at = offset_of(rows, highs_strides, batch, head)
     tl.store(highs + row_at, tl.where(is_closed, 0.0, highest), mask=rows[6])
     tl.store(shares + row_at, tl.where(is_closed, 0.0, 1.0 / share), mask=rows[6])

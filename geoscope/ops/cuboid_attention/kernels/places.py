@@ -82,29 +82,6 @@ def offset_of(spot, strides, batch, head):
 
 
 @triton.jit
-def pointers_of(pointer, offsets, stride, BLOCK: tl.constexpr):
-    """Pointers [len(offsets), BLOCK] to the channels of each token."""
-    channels = tl.arange(0, BLOCK).to(tl.int64)
-    return pointer + offsets[:, None] + channels[None, :] * stride
-
-
-@triton.jit
-def load_tile(
-    pointer, offsets, is_there, stride, WIDTH: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr
-):
-    """The channels [len(offsets), BLOCK] of each token; zeros where there is no token or no channel."""
-    mask = is_there[:, None] & (tl.arange(0, BLOCK) < WIDTH)[None, :]
-    return tl.load(pointers_of(pointer, offsets, stride, BLOCK), mask=mask, other=0.0).to(DOT)
-
-
-@triton.jit
-def store_tile(pointer, offsets, is_there, stride, tile, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """Undo `load_tile`."""
-    mask = is_there[:, None] & (tl.arange(0, BLOCK) < WIDTH)[None, :]
-    tl.store(pointers_of(pointer, offsets, stride, BLOCK), tile.to(pointer.dtype.element_ty), mask=mask)
-
-
-@triton.jit
 def open_keys(columns, key_mask, key_mask_strides, HIDES: tl.constexpr):
     """Which keys [BLOCK] may be seen at all: padding only where it is attended to, data unless it is masked."""
     is_open = columns[5]
@@ -122,20 +99,9 @@ def open_keys(columns, key_mask, key_mask_strides, HIDES: tl.constexpr):
 
 @triton.jit
 def pair_scores(
-    q,
-    k,
-    rows,
-    columns,
-    is_seen,
-    bias,
-    bias_strides,
-    head,
-    scale_log2,
-    GROUP: tl.constexpr,
-    REGIONS: tl.constexpr,
-    ACC: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    q, k, rows, columns, is_seen, bias, bias_strides, head, scale_log2,
+    GROUP: tl.constexpr, REGIONS: tl.constexpr, ACC: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Scores of each pair in units of log2, [len(rows), len(columns)]; minus infinity where they may not meet."""
     scores = tl.dot(q, tl.trans(k), input_precision=PRECISION, out_dtype=ACC) * scale_log2
     is_open = rows[6][:, None] & is_seen[None, :]
