@@ -14,15 +14,15 @@ from geoscope.zoo.cards import ModelCard, card, list_models
 _FAIR: dict[str, tuple[tuple[str, ...], str]] = {
     "carried": (
         ("pysteps-extrapolation", "extrapolation", "persistence"),
-        "both show observed rain, unchanged or moved: they differ in where it goes, not in how smooth it is",
+        "each shows observed rain, unchanged or moved: they differ in where it goes, not in how smooth it is",
     ),
     "error-minimising": (
         ("pysteps-sprog", "pysteps-anvil", "pysteps-steps"),
-        "both smooth away what cannot be foretold to keep the error small: they differ in skill, not in sharpness",
+        "each smooths away what cannot be foretold to keep the error small: they differ in skill, not in sharpness",
     ),
     "generative": (
         ("pysteps-steps", "pysteps-linda"),
-        "both draw fields that may come true, as sharp as rain: compare members with members by ensemble scores",
+        "each draws fields that may come true, as sharp as rain: compare members with members by ensemble scores",
     ),
 }
 _BY_MEAN = "its single field is the mean of its members, which is smooth as an error-minimising forecast is"
@@ -85,13 +85,20 @@ def fairest_of(
 
 
 def explain(model: ModelCard | str, *, members: bool | None = None) -> str:
-    """The rule for one model in one sentence, for a page or a terminal; empty where no rule applies."""
+    """The rule for one model in one sentence with the models' titles, for a page; empty where no rule applies."""
     one = card(model) if isinstance(model, str) else model
     fair = fair_baselines(one, members=members)
     if not fair:
         return ""
     kind = _kind(one, members)
     a = "an" if kind[0] in "aeiou" else "a"
-    names = [baseline.name for baseline in fair]
+    names = [_compared_as(card(baseline.name), kind) for baseline in fair]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return f"{one.name} is {a} {kind} forecast, fairly compared with {listed}: {fair[0].reason}."
+    subject = _compared_as(one, kind, the="The")
+    return f"{subject} is {a} {kind} forecast, fairly compared with {listed}: {fair[0].reason}."
+
+
+def _compared_as(one: ModelCard, kind: str, the: str = "the") -> str:
+    """A model's title; where a generative one is compared by its single field, what that field is."""
+    is_mean = one.forecast_type == "generative" and kind == "error-minimising"
+    return f"{the} mean of {one.title}" if is_mean else one.title

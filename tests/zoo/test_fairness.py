@@ -16,7 +16,7 @@ def names(model, **options):
 def test_an_error_minimising_net_is_held_against_sprog_anvil_or_an_ensemble_mean():
     fair = fair_baselines("earthformer-nowcast")
     assert [baseline.name for baseline in fair] == ["pysteps-sprog", "pysteps-anvil", "pysteps-steps"]
-    assert "smooth away" in fair[0].reason
+    assert "smooths away" in fair[0].reason
     assert "mean of its members" in fair[2].reason
 
 
@@ -65,13 +65,29 @@ def test_the_fairest_of_those_at_hand_is_found():
     assert fairest_of("earthformer-nowcast", ["persistence", "extrapolation"]) is None
 
 
-def test_the_rule_is_told_in_one_sentence():
+def test_the_rule_is_told_in_one_sentence_of_titles():
     assert explain("earthformer-nowcast") == (
-        "earthformer-nowcast is an error-minimising forecast, fairly compared with pysteps-sprog, pysteps-anvil or "
-        "pysteps-steps: both smooth away what cannot be foretold to keep the error small: they differ in skill, not "
-        "in sharpness."
+        "Earthformer nowcast is an error-minimising forecast, fairly compared with pysteps S-PROG, pysteps ANVIL or "
+        "the mean of pysteps STEPS: each smooths away what cannot be foretold to keep the error small: they differ in "
+        "skill, not in sharpness."
     )
-    assert explain("pysteps-steps", members=True).startswith("pysteps-steps is a generative forecast")
+    assert explain("pysteps-steps", members=True).startswith("pysteps STEPS is a generative forecast")
+    assert explain("pysteps-steps", members=False).startswith(
+        "The mean of pysteps STEPS is an error-minimising forecast, fairly compared with pysteps S-PROG or pysteps"
+    )
+
+
+@pytest.mark.parametrize("members", [None, False, True])
+@pytest.mark.parametrize(
+    "one", [one for one in list_models() if one.task == "nowcast"], ids=lambda one: one.name
+)
+def test_no_rule_speaks_of_two_where_there_are_three_or_of_names_that_have_titles(one, members):
+    text = explain(one, members=members)
+    assert "both" not in text
+    for other in list_models():
+        assert other.name not in text or other.name in other.title
+    for baseline in fair_baselines(one, members=members):
+        assert card(baseline.name).title in text
 
 
 @pytest.mark.parametrize(
