@@ -16,7 +16,7 @@ import numpy as np
 
 from geoscope.data.formats.faults import check_bytes, fault, reading
 from geoscope.data.frame_samples import Split, check_split
-from geoscope.errors import DataError
+from geoscope.errors import ConfigError, DataError
 
 CATALOGUE = "CATALOG.csv"
 _LARGEST = 1 << 28
@@ -49,20 +49,35 @@ class SevirCatalogue:
     with_missing_pixels: int
     duplicates: int
 
-    def split(self, split: Split, *, is_shuffled: bool | None = None) -> tuple[SevirEvent, ...]:
+    def split(
+        self, split: Split, *, is_shuffled: bool | None = None, validation_share: float = 0.0
+    ) -> tuple[SevirEvent, ...]:
         """The events of one official split; train in the published loader's order, the others by id.
 
+        With ``validation_share`` above 0 the events up to 2019-06-01 are shared out between train and val by whole
+        days, drawn from a fixed seed; test stays as it is. PreDiff trains on these events and validates on a tenth of
+        their windows, which overlap with those it trains on; by days no storm stands on both sides.
+
         Raises:
-            ConfigError: no such split.
+            ConfigError: no such split, or a share that is none.
             DataError: no event falls into it.
         """
         check_split(split)
+        if not 0 <= validation_share < 1:
+            raise ConfigError(f"validation_share={validation_share}: expected 0 (by date) or a share below 1")
         after, until = _BOUNDS[split]
+        if validation_share and split != "test":
+            after, until = None, _VAL_END
         events = [
             event
             for event in self.events
             if (after is None or event.time > after) and (until is None or event.time <= until)
         ]
+        if validation_share and split != "test":
+            kept = _validation_days(events, validation_share)
+            events = [
+                event for event in events if (event.time.astype("datetime64[D]") in kept) == (split == "val")
+            ]
         if not events:
             bounds = (
                 f"after {after}"
@@ -83,6 +98,13 @@ class SevirCatalogue:
     def absent_files(self) -> list[Path]:
         """Files that the catalogue names and the disk does not hold."""
         return [path for path in sorted({event.path for event in self.events}) if not path.is_file()]
+
+
+def _validation_days(events: list[SevirEvent], share: float) -> set[np.datetime64]:
+    """That share of the days on which events begin, one at least."""
+    days = sorted({event.time.astype("datetime64[D]") for event in events})
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(days))
+    return {days[place] for place in order[: max(1, round(share * len(days)))]}
 
 
 def find_catalogue(root: str | Path) -> Path:

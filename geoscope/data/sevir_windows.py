@@ -77,11 +77,12 @@ class SevirWindows:
         rescale: Rescale = "01",
         is_shuffled: bool | None = None,
         absent: Literal["refuse", "leave out"] = "refuse",
+        validation_share: float = 0.0,
     ) -> None:
         """Read the catalogue and look at the first event's file.
 
         ``is_shuffled``: the order of the published loader for train (default), by id for the others. ``absent``: what
-        to do with events whose file is not there.
+        to do with events whose file is not there. ``validation_share``: see `SevirCatalogue.split`.
 
         Raises:
             ConfigError: an option that cannot be.
@@ -95,9 +96,8 @@ class SevirWindows:
         self.in_frames, self.out_frames, self.stride = in_frames, out_frames, stride
         self.rescale: Rescale = rescale
         self.source = f"SEVIR VIL, {split}"
-        self.events = _present(
-            read_catalogue(root).split(split, is_shuffled=is_shuffled), self.root, split, absent
-        )
+        events = read_catalogue(root).split(split, is_shuffled=is_shuffled, validation_share=validation_share)
+        self.events = _present(events, self.root, split, absent)
         self.event_shape = self._block(self.events[0]).shape  # (H, W, frames)
         spare = self.event_shape[2] - in_frames - out_frames
         if spare < 0:

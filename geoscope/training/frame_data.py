@@ -23,14 +23,17 @@ from geoscope.zoo.tables import build, nearest
 class SevirTable:
     """[data] kind = "sevir". folder: that of CATALOG.csv. low_resolution: it is SEVIR-LR (`geoscope prepare sevir-lr`).
 
-    validation_count: windows to validate on (0: the whole split). absent: what to do with files that are not there.
-    looks: how often an epoch shows each window, flipped and turned in several ways; 1 shows it once, as it is.
+    validation_count: windows to validate on (0: the whole split). validation_share: 0 validates on the events from
+    2019-01 to 2019-06; above, on this share of the days before 2019-06, and trains on the others: PreDiff's split
+    without its overlapping windows. absent: what to do with files that are not there. looks: how often an epoch shows
+    each window, flipped and turned in several ways; 1 shows it once, as it is.
     """
 
     kind: Literal["sevir"]
     folder: str
     low_resolution: bool = False
     validation_count: int = 0
+    validation_share: float = 0.0
     absent: Literal["refuse", "leave out"] = "refuse"
     looks: int = 1
 
@@ -40,12 +43,20 @@ class SevirTable:
         frames = (7, 6, 6) if self.low_resolution else (13, 12, 12)
         train, validation = (
             SevirWindows(
-                root, split, in_frames=frames[0], out_frames=frames[1], stride=frames[2], absent=self.absent
+                root,
+                split,
+                in_frames=frames[0],
+                out_frames=frames[1],
+                stride=frames[2],
+                absent=self.absent,
+                validation_share=self.validation_share,
             )
             for split in ("train", "val")
         )
         name = "SEVIR-LR VIL" if self.low_resolution else "SEVIR VIL"
         split = "published: to train before 2019-01-01, to validate before 2019-06-01, whole events"
+        if self.validation_share:
+            split = f"before 2019-06-01, {self.validation_share:g} of the days to validate, whole days"
         return FrameData(
             turned(train, self.looks, seed),
             First(validation, self.validation_count),

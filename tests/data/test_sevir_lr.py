@@ -63,6 +63,24 @@ def test_a_folder_is_converted_and_read_as_windows(folder, tmp_path):
     assert [event.id for event in low.events] == [event.id for event in SevirWindows(folder, "val").events]
 
 
+def test_a_share_of_whole_days_is_kept_to_validate(folder, tmp_path):
+    prepare_sevir_lr(folder, tmp_path / "lr")
+    days = {}
+    for split in ("train", "val", "test"):
+        windows = SevirWindows(
+            tmp_path / "lr", split, in_frames=7, out_frames=6, stride=6, validation_share=0.34
+        )
+        assert len(windows) == 3 * len(windows.events)
+        assert windows[0]["target"].shape == (6, 4, 4, 1)
+        days[split] = [(event.id, str(event.time)[:10]) for event in windows.events]
+    assert {id for split in ("train", "val") for id, _ in days[split]} == {"S9", "S8", "S7", "S1", "S2", "S3"}
+    assert len({day for _, day in days["val"]}) == 1
+    assert not {day for _, day in days["train"]} & {day for _, day in days["val"]}
+    assert [id for id, _ in days["test"]] == ["R4", "R5"]
+    with pytest.raises(ConfigError, match="validation_share=1: expected 0"):
+        SevirWindows(tmp_path / "lr", validation_share=1)
+
+
 def test_an_event_of_the_result_opens_as_any_radar_file(folder, tmp_path):
     prepare_sevir_lr(folder, tmp_path / "lr")
     field = gs.open_radar(f"{tmp_path / 'lr' / FILES[1]}#S9")

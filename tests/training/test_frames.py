@@ -212,6 +212,17 @@ def test_sevir_to_the_end(tmp_path, monkeypatch):
     assert json.loads((out / "run.json").read_text())["monitor"] == "csi_m"
 
 
+def test_sevir_is_split_as_published_or_by_a_share_of_days(tmp_path):
+    three_splits(tmp_path / "sevir")
+    table = {"kind": "sevir", "folder": "sevir", "looks": 8}
+    by_date = frame_data.open_table(frame_data.read_table(table, "run.toml"), tmp_path, 0)
+    assert (len(by_date.train), len(by_date.validation)) == (8 * 3 * 4, 3 * 2)
+    table["validation_share"] = 0.34
+    by_days = frame_data.open_table(frame_data.read_table(table, "run.toml"), tmp_path, 0)
+    assert len(by_days.train) // 8 + len(by_days.validation) == 3 * 6
+    assert "0.34 of the days" in by_days.split
+
+
 def test_sequences_of_vil_codes_are_split_by_their_names(tmp_path):
     for name in ("a_1", "a_2", "b_1"):
         codes = np.full((9, 16, 16), 51, dtype=np.uint8)
