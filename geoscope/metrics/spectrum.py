@@ -9,6 +9,9 @@ import numpy as np
 from geoscope.errors import ShapeError
 from geoscope.metrics.sums import Sums, known_pair, ratio
 
+SHARE_KEPT = 0.5  # of the observed power: with less of it a scale counts as smoothed away
+BAND = 2**0.5  # a ring is judged by those from its wavenumber over this to times this: an octave
+
 
 @dataclass(frozen=True, eq=False)
 class SpectrumSums(Sums):
@@ -72,6 +75,23 @@ def spectrum_of_observed(sums: SpectrumSums) -> np.ndarray:
 def spectrum_ratio(sums: SpectrumSums) -> np.ndarray:
     """Power of the forecast over that observed, by wavenumber: below 1 is blurred, above 1 too rough."""
     return ratio(sums.forecast, sums.observed)
+
+
+def smoothed_from(share: np.ndarray, least: float = SHARE_KEPT) -> int | None:
+    """The wavenumber from which on a forecast keeps less than ``least`` of the observed power; None if it keeps it.
+
+    ``share`` (wavenumber,) is a `spectrum_ratio`, from 0 waves on. Single rings are noisy, so each is judged by the
+    median of the octave around it; rings without any power are left out.
+    """
+    waves = np.arange(len(share))
+    kept = last = 0
+    for wave in waves[1:]:
+        band = share[(waves >= wave / BAND) & (waves <= wave * BAND) & (waves > 0)]
+        band = band[np.isfinite(band)]
+        if band.size:
+            last = int(wave)
+            kept = last if np.median(band) >= least else kept
+    return None if kept == last else kept + 1
 
 
 def wavelengths(height: int, width: int) -> np.ndarray:

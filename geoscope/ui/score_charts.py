@@ -1,5 +1,6 @@
 """The charts of the verification tab: small multiples over one legend, a line a forecast."""
 
+import html
 from collections.abc import Mapping
 
 import panel as pn
@@ -10,6 +11,7 @@ from geoscope.ui.charts import LEGEND_CSS, LineChart, legend_html
 from geoscope.ui.painting import Painter
 from geoscope.ui.panes import html_pane, set_html
 from geoscope.ui.score_lines import chart_lines, chart_looks, legend
+from geoscope.ui.score_words import say_smoothed
 from geoscope.ui.scoring import ScoreBoard
 
 HEIGHT = 216
@@ -17,6 +19,7 @@ _GRID = """
 :host { display: grid !important; grid-template-columns: repeat(auto-fill, minmax(min(330px, 100%), 1fr));
   gap: 6px 12px; box-sizing: border-box; padding: 0 8px; }
 """
+_WORDS = "p { margin: 0; max-width: 120ch; font: 13px/18px Roboto, sans-serif; color: var(--panel-on-surface-color); }"
 
 
 class ScoreCharts(Painter):
@@ -42,7 +45,8 @@ class ScoreCharts(Painter):
             for chart in self._charts.values()
         ]
         grid = pn.Column(*frames, margin=0, sizing_mode="stretch_width", stylesheets=[_GRID])
-        self.view = pn.Column(self._keys, grid, sizing_mode="stretch_width", margin=0)
+        self._sizes = html_pane(_WORDS, margin=(4, 12))
+        self.view = pn.Column(self._keys, grid, self._sizes, sizing_mode="stretch_width", margin=0)
 
     @property
     def document(self) -> Document | None:
@@ -56,3 +60,5 @@ class ScoreCharts(Painter):
         for name, look in chart_looks(board).items():
             self._charts[name].fit(look.x_label, look.y_label, look.x_span)
             self._charts[name].draw(lines[name])
+        said = say_smoothed(scores, board)
+        set_html(self._sizes, f"<p>{html.escape(said)}</p>" if said else "")

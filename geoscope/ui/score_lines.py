@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from geoscope.metrics.spectrum import smoothed_from
 from geoscope.ui.charts import OBSERVED_LOOK, model_look
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.scoring import ScoreBoard, values_at
 
 Span = tuple[float, float]
 Line = dict[str, Any]  # name, x, y, labels (a text for each point), colour, dash
-ROOM = 0.04  # of the lead axis, left free after the last lead
+ROOM = 0.04  # of the lead axis, left free before the first and after the last lead
 LONG_LEAD = np.timedelta64(3, "h")  # from here on leads are counted in hours
 
 
@@ -37,6 +38,7 @@ EVENTS: dict[str, tuple[str, Span | None]] = {
     "frequency_bias": ("Frequency bias", None),
 }
 ERRORS = {"mae": "MAE", "mean_error": "Mean error"}
+RIGHT = {"frequency_bias": 1.0, "mean_error": 0.0}  # of scores that are wrong on both sides of it
 
 
 def looks(board: ScoreBoard) -> dict[str, dict[str, str]]:
@@ -53,8 +55,8 @@ def legend(board: ScoreBoard) -> list[tuple[str, str, str]]:
 def chart_looks(board: ScoreBoard | None) -> dict[str, ChartLook]:
     """The charts of a verification by name, in the order in which they stand."""
     unit = board.units if board is not None else "mm/h"
-    end, word = _lead_axis(board)
-    lead: dict[str, Any] = {"x_label": f"Lead ({word})", "x_span": (0.0, (1 + ROOM) * end)}
+    span, word = _lead_axis(board)
+    lead: dict[str, Any] = {"x_label": f"Lead ({word})", "x_span": span}
     has_chances = board is None or any("brier" in table.variables for table in board.until(1).values())
     chances = "Forecast probability" if has_chances else "no forecast here gives probabilities"
     pixel, side = (board.pixel_km, board.side) if board is not None else (1.0, 100)
@@ -93,6 +95,13 @@ def chart_lines(
             for name, data in scores.items()
         ]
 
+    def right(score: str) -> list[Line]:
+        """Where a score may lie on both sides of what is right: the line that is."""
+        if score not in RIGHT or not scores:
+            return []
+        ends = np.array([board.step, board.leads * board.step]) / unit
+        return [_line("perfect", ends, np.full(2, RIGHT[score]), OBSERVED_LOOK, f"+{{:g}} {word}")]
+
     fss = [
         _line(
             title_of(name),
@@ -104,21 +113,22 @@ def chart_lines(
         for name, data in scores.items()
     ]
     return {
-        **{score: over_lead(score, threshold=threshold) for score in EVENTS},
+        **{score: [*right(score), *over_lead(score, threshold=threshold)] for score in EVENTS},
         "fss": fss,
-        **{score: over_lead(score) for score in ERRORS},
+        **{score: [*right(score), *over_lead(score)] for score in ERRORS},
         "spectrum": _spectrum(scores, board, every),
         "reliability": _reliability(scores, threshold, every),
     }
 
 
-def _lead_axis(board: ScoreBoard | None) -> tuple[float, str]:
-    """Where the lead axis ends, and its unit."""
+def _lead_axis(board: ScoreBoard | None) -> tuple[Span, str]:
+    """From the first lead to the last with a little room on both sides, and the unit of it."""
     if board is None:
-        return 60.0, "min"
-    end = board.leads * board.step
-    unit, word = (np.timedelta64(1, "h"), "h") if end >= LONG_LEAD else (np.timedelta64(1, "m"), "min")
-    return float(end / unit), word
+        return (0.0, 60.0), "min"
+    first, last = board.step, board.leads * board.step
+    unit, word = (np.timedelta64(1, "h"), "h") if last >= LONG_LEAD else (np.timedelta64(1, "m"), "min")
+    room = ROOM * (last - first) / unit if last > first else float(first / unit) / 2
+    return (float(first / unit) - room, float(last / unit) + room), word
 
 
 def _spectrum(scores: Mapping[str, xr.Dataset], board: ScoreBoard, every: Mapping[str, Any]) -> list[Line]:
@@ -131,6 +141,15 @@ def _spectrum(scores: Mapping[str, xr.Dataset], board: ScoreBoard, every: Mappin
             lines.append(_line("observed", span / waves, _positive(seen), OBSERVED_LOOK, "{:.3g} km"))
         lines.append(_line(title_of(name), span / waves, _positive(forecast), every[name], "{:.3g} km"))
     return lines
+
+
+def smoothed_below(data: xr.Dataset, board: ScoreBoard) -> float | None:
+    """The wavelength in km under which a forecast has lost half of the observed power or more, at the last lead.
+
+    None where it keeps its power down to the pixels.
+    """
+    wave = smoothed_from(data.variables["spectrum_ratio"].values[-1])
+    return None if wave is None else board.side * board.pixel_km / wave
 
 
 def _positive(power: np.ndarray) -> np.ndarray:

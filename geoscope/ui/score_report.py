@@ -20,7 +20,7 @@ from geoscope.ui.open_field import OpenField, say_duration, say_time
 from geoscope.ui.score_lines import chart_lines, chart_looks, legend
 from geoscope.ui.score_tables import CSS as TABLE_CSS
 from geoscope.ui.score_tables import lead_table, summary_table
-from geoscope.ui.score_words import GLOSSARY, fairness_note, say_counted, say_scored
+from geoscope.ui.score_words import GLOSSARY, fairness_note, say_counted, say_scored, say_smoothed
 from geoscope.ui.scoring import ScoreBoard
 from geoscope.viz.colours import OUTCOME, scale_for
 from geoscope.viz.figure import Figure, Panel, time_text
@@ -75,6 +75,7 @@ def make_report(content: ReportContent, progress: Report) -> str:
         f"<h2>At the last lead scored</h2>{maps}{failures}",
         f"<h2>Charts, at or above {content.threshold:g} {_text(board.units)}</h2>{_keys(board)}",
         _charts(content, scores),
+        f"<p>{_text(say_smoothed(scores, board))}</p>",
         *(f"<h2>{_text(title)}</h2>{table}" for title, table in tables),
         f'<h2>What the scores mean</h2><p class="quiet">{_text(GLOSSARY)}</p>',
         f"<h2>Run cards</h2>{''.join(_run_card(name, run) for name, run in content.runs.items())}",

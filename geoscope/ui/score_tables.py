@@ -24,7 +24,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 caption { text-align: left; font-weight: 500; padding: 6px 0 2px; }
 th, td { padding: 2px 8px; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 th { font-weight: 500; white-space: normal; } th:first-child, td:first-child { text-align: left; padding-left: 2px; }
-th[colspan] { text-align: center; } th.first, td.first { border-left: 1px solid #8884; }
+th[colspan], thead tr + tr th { text-align: center !important; } th.first, td.first { border-left: 1px solid #8884; }
 .best { font-weight: 700; } .later { opacity: .35; }
 i.key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 6px; }
 """
@@ -160,9 +160,8 @@ def _cells(
     winner = best(known) if best is not None and len({round(value, digits) for value in known}) > 1 else None
     cells = []
     for number, value in enumerate(values):
-        classes = ["best"] * (winner is not None and value == winner) + ["first"] * (
-            marks_first and number == 0
-        )
+        is_best = winner is not None and round(value, digits) == round(winner, digits)
+        classes = ["best"] * is_best + ["first"] * (marks_first and number == 0)
         mark = f' class="{" ".join(classes)}"' if classes else ""
         cells.append(f"<td{mark}>{say(value, digits, is_signed)}</td>")
     return cells

@@ -1,11 +1,14 @@
 """What a verification says in words: what was scored, how far it has counted, and which comparison is fair."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+
+import xarray as xr
 
 from geoscope.ui.nowcast_frames import say_place
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
+from geoscope.ui.score_lines import smoothed_below
 from geoscope.ui.scoring import ScoreBoard
 from geoscope.zoo.fairness import explain, fair_baselines, fairest_of
 
@@ -48,6 +51,25 @@ def say_counted(board: ScoreBoard, leads: int) -> str:
     else:
         every = f"{leads} of {board.leads} leads, more as the player passes them"
     return f"Scores to +{say_duration(leads * board.step)}: {every}"
+
+
+def say_smoothed(scores: Mapping[str, xr.Dataset], board: ScoreBoard) -> str:
+    """Which structures each forecast no longer holds at the last lead that counts, in one sentence; empty without any.
+
+    It speaks of sizes, not of places: a forecast may keep all its power and show it where no rain fell.
+    """
+    below = {name: smoothed_below(data, board) for name, data in scores.items()}
+    lost = [f"{title_of(name)} below {_round(size)} km" for name, size in below.items() if size is not None]
+    if not lost:
+        return ""
+    return (
+        f"Smoothed away at the last lead, with less than half of the observed power: {', '.join(lost)}. "
+        "What these forecasts show of smaller structures is not to be trusted."
+    )
+
+
+def _round(size: float) -> str:
+    return f"{size:.0f}" if size >= 10 else f"{size:.2g}"
 
 
 @lru_cache(maxsize=64)

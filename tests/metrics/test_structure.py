@@ -42,6 +42,21 @@ def test_the_ratio_is_the_square_of_the_factor():
     )
 
 
+@pytest.mark.parametrize(
+    ("share", "wave"),
+    [
+        (np.ones(20), None),
+        (np.where(np.arange(20) < 6, 1.0, 0.1), 6),
+        (np.where(np.arange(20) == 12, 1.0, np.where(np.arange(20) < 6, 1.0, 0.1)), 6),  # one ring is noise
+        (np.full(20, 0.1), 1),
+        (np.where(np.arange(20) < 3, 0.1, 2.0), None),  # too rough at the end: nothing is smoothed away there
+        (np.array([1.0, NAN, NAN, NAN]), None),  # a dry field
+    ],
+)
+def test_from_where_on_a_forecast_is_smooth(share, wave):
+    assert spectrum.smoothed_from(share) == wave
+
+
 def test_gaps_are_the_same_in_both_fields():
     truth, guess = RNG.normal(size=(2, 8, 8))
     truth[2, 3] = guess[5] = NAN

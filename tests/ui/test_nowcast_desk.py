@@ -14,15 +14,7 @@ from geoscope.ui.nowcast_frames import map_frames, outcomes, point_mask, say_pla
 from geoscope.ui.nowcast_runs import Request, Run, RunCache, nowcast_models, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, say_duration, say_time
-
-PATIENCE = 60.0  # seconds; a test that waits so long has failed
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "nothing came"
-        time.sleep(0.01)
+from tests.ui.pages import PATIENCE, run_it, wait_for
 
 
 @pytest.fixture
@@ -36,12 +28,6 @@ def desk(field):
     desk.use(field)
     yield desk
     desk.close()
-
-
-def run_it(desk):
-    desk.start()
-    wait_for(lambda: not desk.is_running)
-    assert desk.run_problem == ""
 
 
 def test_the_issue_time_leaves_enough_truth_to_verify(desk):

@@ -28,7 +28,7 @@ from tests.ui.pages import picture, run_it
 def test_the_axis_tells_what_can_be_seen(page):
     page.state.lead_steps = 2
     assert page.player.axis.kinds == ["observed"] * 5 + ["waiting"] * 2 + ["hidden"]
-    run_it(page)
+    run_it(page.desk)
     assert page.player.axis.kinds == ["observed"] * 5 + ["forecast"] * 2 + ["hidden"]
     page.state.shows_truth = True
     assert page.player.axis.kinds == ["observed"] * 5 + ["verified"] * 2 + ["observed"]
@@ -187,7 +187,7 @@ def test_the_threshold_is_asked_for_where_a_layer_has_one(page):
 
 
 def test_layers_bring_their_colours_and_their_legend(page):
-    run_it(page)
+    run_it(page.desk)
     page.player.go_to(6)
     page.state.param.update(shows_truth=True, layer="outcome", threshold=5.0)
     codes = set(np.unique(picture(page, "a")).tolist())
@@ -204,7 +204,7 @@ def test_layers_bring_their_colours_and_their_legend(page):
 
 
 def test_chances_are_drawn_in_per_cent(page):
-    run_it(page)
+    run_it(page.desk)
     run = page.desk.run
     chance = xr.DataArray(
         np.full((len(THRESHOLDS), *run.forecast.shape), 0.42, np.float16),

@@ -40,7 +40,7 @@ def test_a_bad_link_is_said_on_the_page():
 
 def test_begin_runs_the_first_forecast(page):
     page.begin()
-    run_it(page)
+    run_it(page.desk)
     assert page.desk.run is not None
 
 
@@ -156,7 +156,7 @@ def test_a_field_without_a_place_is_asked_for_in_kilometres(page, plain):
 
 
 def test_every_line_of_the_point_chart_looks_different(page):
-    run_it(page)
+    run_it(page.desk)
     page.board._point_chosen(*page.desk.field.table.position_of(10, 5))
     keys = re.findall(r'<path d="(.*?)" stroke="(.*?)" .*?stroke-dasharray="(.*?)"', page.point._keys.object)
     assert len(keys) == len(page.desk.loaded) + 3  # observed, issue time, frame shown
@@ -249,7 +249,7 @@ def test_a_link_to_a_model_that_cannot_run_says_so():
 
 def test_the_export_begins_with_forecast_a(page):
     assert page.export._what.value == "Observed"
-    run_it(page)
+    run_it(page.desk)
     assert page.export._what.value == "Persistence"
     page.export._what.value = "Observed"
     page.state.shows_truth = True
@@ -257,7 +257,7 @@ def test_the_export_begins_with_forecast_a(page):
 
 
 def test_a_file_of_a_stays_when_b_arrives_and_goes_when_a_is_run_again(page):
-    run_it(page)
+    run_it(page.desk)
     page.export._give.param.update(disabled=False, label="Download a.nc")
     page.desk.param.trigger("run_b", "runs", "problems")
     assert page.export._give.label == "Download a.nc"

@@ -13,16 +13,16 @@ from geoscope.errors import DataError
 from geoscope.ui import nowcast_desk
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_page import NowcastPage
-from geoscope.ui.nowcast_runs import Request, Run
+from geoscope.ui.nowcast_runs import Request, Run, title_of
 from geoscope.ui.nowcast_state import THRESHOLDS, NowcastState
 from geoscope.ui.open_field import OpenField
 from geoscope.ui.score_desk import ScoreDesk
-from geoscope.ui.score_lines import chart_lines, chart_looks
+from geoscope.ui.score_lines import chart_lines, chart_looks, smoothed_below
 from geoscope.ui.score_report import ReportContent, make_report
 from geoscope.ui.score_tables import lead_table, scores_csv, summary_table
-from geoscope.ui.score_words import fair_to_add, fairness_note, say_counted
+from geoscope.ui.score_words import fair_to_add, fairness_note, say_counted, say_smoothed
 from geoscope.ui.scoring import Question, Window, empty_board, fill, values_at
-from tests.ui.test_nowcast_desk import run_it, wait_for
+from tests.ui.pages import run_it, wait_for
 
 
 def quiet(stage, done):
@@ -136,9 +136,35 @@ def test_every_chart_has_its_lines_and_units(board):
     assert list(lines) == list(looks)
     assert lines["spectrum"][0]["name"] == "observed"
     assert looks["mae"].y_label == "MAE (mm/h)"
-    assert looks["csi"].x_span == pytest.approx((0.0, 31.2))
+    assert looks["csi"].x_span == pytest.approx((9.2, 30.8))  # the three leads and a little room
+    np.testing.assert_array_equal(lines["frequency_bias"][0]["y"], [1, 1])  # what is right
+    np.testing.assert_array_equal(lines["mean_error"][0]["y"], [0, 0])
+    assert [line["name"] for line in lines["mae"]] == [title_of(name) for name in board.parts]
     np.testing.assert_array_equal(lines["csi"][0]["x"], [10, 20])
     assert lines["csi"][0]["labels"][0].startswith("+10 min: ")
+
+
+def test_one_lead_alone_has_a_lead_axis_too(field, runs):
+    one = {"persistence": made_run(field, "persistence", field.rain.values[4], leads=1)}
+    board = fill(empty_board(field, one, Question((0.5,))), field, one, quiet)
+    assert chart_looks(board)["csi"].x_span == pytest.approx((5.0, 15.0))
+
+
+def test_which_structures_are_smoothed_away_is_said(field, board):
+    share = np.ones(16)
+    scores = {
+        "persistence": xr.Dataset({"spectrum_ratio": (("lead_time", "wavenumber"), share[None])}),
+        "climatology": xr.Dataset(
+            {"spectrum_ratio": (("lead_time", "wavenumber"), np.where(np.arange(16) < 4, 1.0, 0.1)[None])}
+        ),
+    }
+    size = board.side * board.pixel_km / 4
+    assert smoothed_below(scores["persistence"], board) is None
+    assert smoothed_below(scores["climatology"], board) == pytest.approx(size)
+    said = say_smoothed(scores, board)
+    assert f"{title_of('climatology')} below {size:.0f} km" in said
+    assert "Persistence" not in said
+    assert say_smoothed({"persistence": scores["persistence"]}, board) == ""
 
 
 def test_tables_mark_the_better_one_and_leave_room_for_later_leads(board):
@@ -153,6 +179,15 @@ def test_tables_mark_the_better_one_and_leave_room_for_later_leads(board):
     assert "FSS ≥ 5" in lead_table(scores, board, "fss", 5.0)
     assert "Mean error (mm/h)" in lead_table(scores, board, "mae", 5.0)
     assert lead_table({}, board, "csi", 0.5) == ""
+
+
+def test_two_that_read_alike_are_both_the_best(board):
+    alike = {name: board.until(3)["persistence"] for name in board.parts}
+    assert 'class="best"' not in summary_table(alike, board, 0.5, "")
+    three = {**board.until(3), "extrapolation": board.until(3)["persistence"]}
+    row = lead_table(three, board, "csi", 0.5).split("+10 min")[1].split("</tr>")[0]
+    cells = re.findall(r'<td class="(.*?)">|<td>', row)
+    assert [("best" in cell) for cell in cells[:3]] == [True, False, True]
 
 
 def test_csv_holds_every_score_with_its_place(board):
