@@ -75,16 +75,41 @@ class NBodyMnist(DigitSequences[NBodyConfig]):
 
     def frames(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """The digits set out from anywhere, in any direction, each at its own speed."""
+        return self.film(images, random).frames
+
+    def film(self, images: np.ndarray, random: np.random.Generator) -> "Film":
+        """Frames and the states behind them; the same draws as for `frames`."""
         place = random.uniform(0, 1, (self.config.digits, 2))
         angle = random.uniform(0, 2 * np.pi, self.config.digits)
         speed = random.uniform(0, self.config.top_start_speed, self.config.digits)
-        return simulate(images, place, angle, speed, self.config)
+        return simulate_film(images, place, angle, speed, self.config)
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A sequence and what is behind it: frames (T, size, size) in [0, 1], the states at these frames, the digits.
+
+    ``positions`` are corners (x, y) and ``velocities`` pixels of the canvas a raw step, both (T, N, 2) float32;
+    ``digits`` are the cropped images, 0-255.
+    """
+
+    frames: np.ndarray
+    positions: np.ndarray
+    velocities: np.ndarray
+    digits: tuple[np.ndarray, ...]
 
 
 def simulate(
     images: np.ndarray, place: np.ndarray, angle: np.ndarray, speed: np.ndarray, config: NBodyConfig
 ) -> np.ndarray:
-    """Frames (T, size, size) float32 in [0, 1] of digits (N, 28, 28) in 0-255.
+    """Frames (T, size, size) float32 in [0, 1] of digits (N, 28, 28) in 0-255; arguments as in `simulate_film`."""
+    return simulate_film(images, place, angle, speed, config).frames
+
+
+def simulate_film(
+    images: np.ndarray, place: np.ndarray, angle: np.ndarray, speed: np.ndarray, config: NBodyConfig
+) -> Film:
+    """The film of digits (N, 28, 28) in 0-255.
 
     ``place`` (N, 2) is the start (x, y) as a share of the free way; ``angle`` (N,) in radians and ``speed`` (N,) in
     pixels a raw step give the start velocity.
@@ -94,8 +119,13 @@ def simulate(
     start = place * (config.canvas - sizes)
     velocity = speed[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
     frames = config.in_frames + config.out_frames
-    positions = trajectories(start, velocity, sizes, frames * config.steps_per_frame, config)
-    raw = draw(digits, positions[:: config.steps_per_frame], config.canvas)
+    states = simulate_states(start, velocity, sizes, frames * config.steps_per_frame, config)
+    positions, velocities = (each[:: config.steps_per_frame] for each in states)
+    return Film(to_frames(draw(digits, positions, config.canvas)), positions, velocities, tuple(digits))
+
+
+def to_frames(raw: np.ndarray) -> np.ndarray:
+    """Frames (T, H, W) in [0, 1] of a canvas (T, 2H, 2W) in 0-255."""
     return np.clip(halve_bicubic(raw), 0, 255) / np.float32(255)
 
 
@@ -129,7 +159,14 @@ def accelerations(positions: np.ndarray, config: NBodyConfig) -> np.ndarray:
 def trajectories(
     start: np.ndarray, velocity: np.ndarray, sizes: np.ndarray, steps: int, config: NBodyConfig
 ) -> np.ndarray:
-    """Corners (steps, N, 2) of digits of ``sizes`` (N, 2), by semi-implicit Euler in float32 with walls.
+    """Corners (steps, N, 2), see `simulate_states`."""
+    return simulate_states(start, velocity, sizes, steps, config)[0]
+
+
+def simulate_states(
+    start: np.ndarray, velocity: np.ndarray, sizes: np.ndarray, steps: int, config: NBodyConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Corners and velocities, each (steps, N, 2), of digits of ``sizes`` (N, 2), by semi-implicit Euler in float32.
 
     Velocity components stay within the speed limit; a digit whose centre passes the margin is put back on it and
     that component turns round.
@@ -137,15 +174,15 @@ def trajectories(
     position, velocity = start.astype(np.float32), velocity.astype(np.float32)
     half = sizes / 2
     low, high = config.margin - half, config.canvas - config.margin - half
-    path = np.empty((steps, *position.shape), np.float32)
+    path, speeds = np.empty((2, steps, *position.shape), np.float32)
     for step in range(steps):
-        path[step] = position
+        path[step], speeds[step] = position, velocity
         velocity = (velocity + accelerations(position, config)).astype(np.float32)
         velocity = np.clip(velocity, -config.speed_limit, config.speed_limit)
         position = (position + velocity).astype(np.float32)
         velocity = np.where((position < low) | (position > high), -velocity, velocity)
         position = np.clip(position, low, high).astype(np.float32)
-    return path
+    return path, speeds
 
 
 def draw(digits: list[np.ndarray], positions: np.ndarray, canvas: int) -> np.ndarray:
