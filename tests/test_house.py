@@ -22,7 +22,7 @@ RANK = {
     "grids": 1,
     "reprojection": 2,
     "ops": 3,
-    "nn": 4, "metrics": 4, "data": 4,
+    "nn": 4, "diffusion": 4, "metrics": 4, "data": 4,
     "zoo": 5,
     "models": 6,
     "training": 7, "inference": 7,

@@ -1,0 +1,208 @@
+"""Guidance: samples whose chosen quantity takes an asked value, for samplers of any number of steps.
+
+Wanted is a sample of p(x_0 | u(x_0) = target +- tolerance) with u a scalar, or a few numbers, of the clean sample. The
+score of that at x_t is the score of the model plus the gradient of log p(target | x_t), so the estimate of x_0 moves by
+(sigma^2 / alpha) * that gradient. If u given x_t is normal about m(x_t) with covariance C_t, the move is
+
+    (sigma^2 / alpha) * grad m * (tolerance^2 + C_t)^-1 (target - m).
+
+C_t is what keeps the move in scale at every noise level. It is not a setting: for an exact denoiser
+Cov(x_0 | x_t) = (sigma^2 / alpha) d x_0_hat / d x_t (Tweedie's formula of second order; Boys et al. 2023), hence
+C_t = (sigma^2 / alpha) <grad u at x_0_hat, grad m> from gradients that are at hand. The moved estimate then meets the
+target to first order whatever the level, where tolerance is 0, and for Gaussian data and a linear u all of it is exact.
+
+Each function takes a ``denoise`` and gives a guided one, which every sampler accepts. Samples never influence each
+other, provided that ``denoise`` and the quantity keep them apart.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from geoscope.diffusion.levels import Denoise, Path
+from geoscope.errors import ConfigError
+
+Quantity = Callable[[Tensor], Tensor]
+"""``quantity(x_0)`` (B,) or (B, K) of clean samples (B, ...), differentiable, each sample by itself."""
+NoisyQuantity = Callable[[Tensor, Tensor], Tensor]
+"""``quantity(x, t)`` (B,) or (B, K): what a network expects of the clean sample when it sees the state x at t."""
+
+SMALLEST_SHARE = 1e-6
+SMALLEST_VARIANCE = 1e-30  # where the quantity does not feel the sample at all, the move is 0 and not 0 / 0
+
+
+def guide_through_denoiser(
+    denoise: Denoise,
+    path: Path,
+    quantity: Quantity,
+    target: Tensor | float,
+    *,
+    tolerance: float = 0.0,
+    strength: float = 1.0,
+) -> Denoise:
+    """``denoise`` guided to ``quantity`` = ``target``, with gradients through the denoiser: the accurate way.
+
+    It needs no network but the denoiser and costs about three evaluations instead of one. ``target`` (B,), (B, K) or a
+    number, ``tolerance`` the standard deviation about it. ``strength`` multiplies the move: 1 is the conditional
+    distribution, 0 none.
+
+    Raises:
+        ConfigError: ``tolerance`` or ``strength`` is negative; from the guided denoiser: the quantity is not (B,) or
+            (B, K), the target does not fit it, or no gradient comes through ``denoise``.
+    """
+    _check(tolerance, strength)
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = path(t, x)
+        with torch.enable_grad():
+            state = x.detach().requires_grad_()
+            clean = denoise(state, t)
+            if not clean.requires_grad:
+                raise ConfigError(
+                    "guide_through_denoiser: the denoiser gives an estimate without a gradient; let it record one, "
+                    "or take guide_through_estimate"
+                )
+            value = _value(quantity(clean), x)
+            at_clean = _gradients(value, clean)
+            at_state = _gradients(value, state)
+        reach = _reach(sigma, alpha)
+        covariance = reach[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_state)
+        scale = reach[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_clean)
+        move = _move(at_state, covariance, scale, value, target, tolerance)
+        return clean.detach() + strength * (reach * move).reshape(x.shape)
+
+    return guided
+
+
+def guide_through_estimate(
+    denoise: Denoise,
+    path: Path,
+    quantity: Quantity,
+    target: Tensor | float,
+    *,
+    tolerance: float = 0.0,
+    strength: float = 1.0,
+    prior_variance: float = 1.0,
+) -> Denoise:
+    """``denoise`` guided to ``quantity`` = ``target`` along the quantity's own gradient at the estimate: the cheap way.
+
+    No gradient passes through the denoiser. Its derivative is taken to be that of white data of ``prior_variance``:
+    exact for such data, elsewhere the target is still met to first order, but the move is spread over the sample as
+    grad u is, not as the data would have it. Arguments as in `guide_through_denoiser`.
+
+    Raises:
+        ConfigError: ``prior_variance`` is not above 0; others as in `guide_through_denoiser`.
+    """
+    _check(tolerance, strength)
+    if not prior_variance > 0:
+        raise ConfigError(f"prior_variance={prior_variance} must be above 0: the variance of a value of x_0")
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = (_column(part) for part in path(t, x))
+        remaining = prior_variance * sigma**2 / (prior_variance * alpha**2 + sigma**2)  # Var(x_0 | x_t)
+        clean = denoise(x, t).detach()
+        with torch.enable_grad():
+            leaf = clean.requires_grad_()
+            value = _value(quantity(leaf), x)
+            at_clean = _gradients(value, leaf)
+        covariance = remaining[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_clean)
+        move = _move(at_clean, covariance, covariance, value, target, tolerance)
+        return clean.detach() + strength * (remaining * move).reshape(x.shape)
+
+    return guided
+
+
+def guide_by_noisy_network(
+    denoise: Denoise,
+    path: Path,
+    quantity: NoisyQuantity,
+    target: Tensor | float,
+    *,
+    tolerance: float = 0.0,
+    strength: float = 1.0,
+) -> Denoise:
+    """``denoise`` guided to ``target`` by a network that reads the quantity off noisy states, as PreDiff's alignment.
+
+    m(x_t) = ``quantity(x_t, t)``. Its covariance given x_t is taken from the network's own gradient, supposing data of
+    unit variance: (sigma / alpha)^2 <grad m, grad m>, which leaves the move alpha * grad m (target - m) / |grad m|^2
+    where tolerance is 0. In eps form the move is eps' = eps + sigma * gradient of (m - target)^2 / (2 s_t^2), with that
+    s_t^2. Arguments as in `guide_through_denoiser`.
+    """
+    _check(tolerance, strength)
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = (_column(part) for part in path(t, x))
+        clean = denoise(x, t).detach()
+        with torch.enable_grad():
+            state = x.detach().requires_grad_()
+            value = _value(quantity(state, t), x)
+            at_state = _gradients(value, state)
+        # Multiplied through by alpha^2 / sigma^2, so that nothing is divided by an alpha of 0.
+        products = torch.einsum("kbn,lbn->bkl", at_state, at_state)
+        softened = tolerance * alpha / sigma
+        move = _move(at_state, products, products, value, target, softened[:, :, None])
+        return clean + strength * (alpha * move).reshape(x.shape)
+
+    return guided
+
+
+def _check(tolerance: float, strength: float) -> None:
+    if not tolerance >= 0 or not strength >= 0:
+        raise ConfigError(f"tolerance={tolerance} and strength={strength} must be 0 or more")
+
+
+def _column(part: Tensor) -> Tensor:
+    return part.reshape(-1, 1)
+
+
+def _reach(sigma: Tensor, alpha: Tensor) -> Tensor:
+    """sigma^2 / alpha, (B, 1); the gradient that it multiplies vanishes with alpha, so a floor does no harm."""
+    return _column(sigma**2 / alpha.clamp(min=torch.finfo(alpha.dtype).eps))
+
+
+def _value(value: Tensor, x: Tensor) -> Tensor:
+    """The quantity as (B, K)."""
+    if value.ndim not in (1, 2) or len(value) != len(x):
+        raise ConfigError(
+            f"the guided quantity has shape {tuple(value.shape)}; it must be (B,) or (B, K) for B={len(x)} samples"
+        )
+    return value[:, None] if value.ndim == 1 else value
+
+
+def _gradients(value: Tensor, of: Tensor) -> Tensor:
+    """d value / d of as (K, B, N), sample by sample; a number that does not depend on ``of`` has gradient 0."""
+    each = [
+        torch.autograd.grad(column.sum(), of, retain_graph=True, materialize_grads=True)[0]
+        for column in value.unbind(1)
+    ]
+    return torch.stack(each).flatten(2)
+
+
+def _move(
+    gradients: Tensor,
+    covariance: Tensor,
+    scale: Tensor,
+    value: Tensor,
+    target: Tensor | float,
+    tolerance: float | Tensor,
+) -> Tensor:
+    """sum over k of grad m_k [(tolerance^2 + C)^-1 (target - m)]_k, (B, N).
+
+    C is made symmetric, and its diagonal at least a millionth of ``scale``'s: a trained denoiser's derivative is
+    neither symmetric nor positive where the network is wrong, and the move must stay finite there.
+    """
+    count = value.shape[1]
+    wanted = torch.as_tensor(target, dtype=value.dtype, device=value.device)
+    wanted = wanted[:, None] if wanted.ndim == 1 and count == 1 else wanted
+    if wanted.ndim and wanted.shape not in ((len(value), count), (count,)):
+        raise ConfigError(
+            f"target has shape {tuple(wanted.shape)}; it must be a number or {(len(value), count)} like the quantity"
+        )
+    symmetric = (covariance + covariance.mT) / 2
+    floor = SMALLEST_SHARE * scale.diagonal(dim1=-2, dim2=-1) + SMALLEST_VARIANCE
+    lifted = torch.maximum(symmetric.diagonal(dim1=-2, dim2=-1), floor) - symmetric.diagonal(dim1=-2, dim2=-1)
+    identity = torch.eye(count, dtype=value.dtype, device=value.device)
+    whole = symmetric + torch.diag_embed(lifted) + tolerance**2 * identity
+    push = torch.linalg.solve(whole, (wanted - value.detach())[..., None])[..., 0]  # (B, K)
+    return torch.einsum("kbn,bk->bn", gradients, push)
