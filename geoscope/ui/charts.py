@@ -32,10 +32,8 @@ DOT, MOST_DOTS = 6, 30  # pixels of a dot; of lines with more points they are sm
 _STROKES = {"solid": "", "dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3"}
 
 OBSERVED_LOOK = {"colour": "#8a929c", "dash": "dashed"}
-MARK_LOOKS = {
-    "issue": ("#d98324", "dashed"),
-    "frame": ("#d81b60", "solid"),
-}  # vertical lines: colour and dash
+# Vertical lines: colour and dash.
+MARK_LOOKS = {"issue": ("#d98324", "dashed"), "frame": ("#d81b60", "solid")}
 
 
 def model_look(number: int) -> dict[str, str]:

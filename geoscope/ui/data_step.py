@@ -131,12 +131,18 @@ class DataStep:
 
     def _watch(self) -> None:
         desk = self.desk
-        self._kind.param.watch(lambda *events: self._show_kind(), "value")
+        self._kind.param.watch(lambda *events: self._kind_chosen(), "value")
         self._sample.param.watch(lambda *events: self._sample_chosen(), "value")
         self._path.param.watch(lambda *events: self._read_path(), "enter_pressed")
+        desk.param.watch(lambda *events: self._name_sample(), "field")
         desk.param.watch(lambda *events: self._summarise(), ["field", "candidate", "is_loading"])
         desk.param.watch(lambda *events: self._problem.show(desk.data_problem), "data_problem")
         self._problem.show(desk.data_problem)
+
+    def _kind_chosen(self) -> None:
+        """Another way to data: what went wrong on the way before says nothing about this one."""
+        self.desk.data_problem = ""
+        self._show_kind()
 
     def _show_kind(self) -> None:
         kind = self._kind.value
@@ -156,8 +162,15 @@ class DataStep:
         set_html(self._hint, f"<p>{html.escape(hint)}</p>")
 
     def _sample_chosen(self) -> None:
-        if self._sample.value:
-            self.desk.read(f"sample:{self._sample.value}", then_use=True)
+        source = f"sample:{self._sample.value}"
+        if self._sample.value and (self.desk.field is None or self.desk.field.source != source):
+            self.desk.read(source, then_use=True)
+
+    def _name_sample(self) -> None:
+        """The list shows the sample in use, and none beside a file, so that any sample can be chosen after it."""
+        field = self.desk.field
+        kind, _, name = field.source.partition(":") if field is not None else ("", "", "")
+        self._sample.value = name if kind == "sample" and name in self._sample.options.values() else None
 
     def _read_path(self) -> None:
         text = self._path.value_input or self._path.value or ""

@@ -12,8 +12,8 @@ MOST_LABELS = 15
 CSS = """
 :host { font: 11px/13px Roboto, sans-serif; color: var(--panel-on-background-color); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: flex-start; padding: 2px 0; }
-.scale { flex: 1 1 300px; min-width: 0; max-width: 620px; }
-.scale.second { flex: 1 1 230px; max-width: 420px; }
+.scale { flex: 1 1 250px; min-width: 0; max-width: 620px; }
+.scale.second { flex: 1 1 190px; max-width: 420px; }
 .name { white-space: nowrap; margin-bottom: 2px; }
 .bar { display: flex; height: 12px; border: 1px solid #8888; border-radius: 2px; overflow: hidden; }
 .bar i { flex: 1; }

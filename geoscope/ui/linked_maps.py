@@ -45,6 +45,11 @@ from geoscope.viz.basemap import Extent
 from geoscope.viz.colours import ColourScale, Theme
 
 SCALE_BAR = "#78828c"  # Bokeh draws a bar in its first colour for ever, so in one that both themes show
+BAR_LENGTH = 0.25  # of the map, about
+CORNER, CAPTION = (
+    40,
+    48,
+)  # pixels: what the degrees of one edge leave to those of the other, and to the caption
 MARGIN = 0.03  # of the field's extent, left free around it
 MILLISECONDS_BETWEEN_CURSORS = 60
 MARK = "#d81b60"  # point and area: a colour that no scale uses at that lightness
@@ -97,19 +102,23 @@ const stretch = has_place.data.yes[0] ? Math.cosh((y.start + y.end) / 2 / 637813
 ground.setv({start: 0, end: (x.end - x.start) / stretch})
 """
 
-# Degrees that would run into each other when the map is small are left out: every second one, every fourth, and so on.
-_THIN = """
-const metres = (x.end - x.start) / plot.inner_width, {text, label, number, gap, room} = degrees.data
+# Degrees stand along the lower and the left edge of what is shown, clear of the caption, the corner and the scale bar.
+# Those that would run into each other when the map is small are left out: every second one, every fourth, and so on.
+_DEGREES = """
+const w = plot.inner_width, h = plot.inner_height, metres = (x.end - x.start) / w
+const {text, label, place, is_meridian, number, gap, room} = degrees.data, at = degrees.data
 if (!(metres > 0)) return
-let is_new = false
 for (let i = 0; i < label.length; i++) {
   let every = 1
   while (every * gap[i] < room[i] * metres) every *= 2
-  const wanted = number[i] % every ? "" : label[i]
-  is_new ||= text[i] != wanted
-  text[i] = wanted
+  const pixel = is_meridian[i] ? (place[i] - x.start) / metres : (y.end - place[i]) / metres
+  const last = (is_meridian[i] ? (1 - bar) * w : h) - room[i]
+  const is_clear = pixel > (is_meridian[i] ? 0 : caption) && pixel < last
+  text[i] = is_clear && number[i] % every == 0 ? label[i] : ""
+  at.x[i] = is_meridian[i] ? place[i] : x.start
+  at.y[i] = is_meridian[i] ? y.start : place[i]
 }
-if (is_new) degrees.change.emit()
+degrees.change.emit()
 """
 
 _TOOL = "for (const [name, tool] of Object.entries(tools)) tool.active = name == mode.data.name[0]"
@@ -346,7 +355,7 @@ class LinkedMaps(Painter):
             padding=4,
             margin=6,
             length_sizing="adaptive",
-            bar_length=0.25,
+            bar_length=BAR_LENGTH,
         )
         self._bars.append(bar)
         plot.add_layout(bar)
@@ -355,7 +364,8 @@ class LinkedMaps(Painter):
         ranges = {"x": self.x_range, "y": self.y_range}
         wish = {"wish": self._wish, "reach": self._reach, "pans": self._pans}
         fit = CustomJS(args={**ranges, "plot": first, **wish}, code=_FIT)
-        thin = CustomJS(args={"x": self.x_range, "plot": first, "degrees": self._degrees}, code=_THIN)
+        clear = {"caption": CAPTION, "bar": BAR_LENGTH}
+        label = CustomJS(args={**ranges, "plot": first, "degrees": self._degrees, **clear}, code=_DEGREES)
         first.js_on_change("inner_width", fit)
         first.js_on_change("inner_height", fit)
         self._wish.js_on_change("data", fit)
@@ -363,8 +373,8 @@ class LinkedMaps(Painter):
         for bounds in (self.x_range, self.y_range):
             bounds.js_on_change("start", ground)
             bounds.js_on_change("end", ground)
-        self.x_range.js_on_change("end", thin)
-        self._degrees.js_on_change("data", thin)
+            bounds.js_on_change("end", label)
+        self._degrees.js_on_change("data", label)
         self._cursor.on_change("data", self._cursor_moved)
 
     def _cursor_moved(self, attr: str, old: Any, new: Any) -> None:

@@ -14,7 +14,7 @@ from geoscope.ui.map_tools import MapTools
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, when
 from geoscope.ui.nowcast_state import NowcastState
-from geoscope.ui.panes import hideable
+from geoscope.ui.panes import hideable, html_pane, set_html
 from geoscope.ui.pictures import Pictures
 from geoscope.viz.basemap import CREDIT, LOOKS
 from geoscope.viz.colours import OUTCOME, OUTCOMES, ColourScale, Theme, probability_scale, scale_for
@@ -48,7 +48,9 @@ _NOTE = """
   box-shadow: 0 0 2px #0006; }
 .note.stale { border-left: 4px solid #d98324; }
 """
-_OFFER = ":host { position: absolute; top: 92px; left: 50%; transform: translateX(-50%); z-index: 3; width: auto; }"
+_OFFER = """
+:host { position: absolute; top: 92px; left: 50%; transform: translateX(-50%); z-index: 3; width: max-content; }
+"""
 _READOUT = """
 .readout { font: 12px/18px Roboto, sans-serif; font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap;
   justify-content: space-between; gap: 0 16px; color: var(--panel-on-background-color); min-height: 18px; }
@@ -68,8 +70,8 @@ class MapBoard:
         self._cursor: tuple[float, float] | None = None
         self._scales: dict[tuple[str, ...], ColourScale] = {}
         self.maps = LinkedMaps(MAPS, self._cursor_moved, self._point_chosen, self._area_chosen)
-        self._captions = {name: _html(_CAPTION, sizing_mode="stretch_width") for name in MAPS}
-        self._notes = {name: _html(_NOTE, sizing_mode="stretch_width") for name in MAPS}
+        self._captions = {name: html_pane(_CAPTION) for name in MAPS}
+        self._notes = {name: html_pane(_NOTE) for name in MAPS}
         self._plots = {
             name: pn.pane.Bokeh(plot, sizing_mode="stretch_both", margin=0)
             for name, plot in self.maps.figures.items()
@@ -82,8 +84,8 @@ class MapBoard:
             on_click=lambda event: state.param.update(shows_truth=True),
         )
         self._offer = hideable(self._reveal, sizing_mode=None, stylesheets=[_OFFER])
-        self._legend = _html(LEGEND_CSS, margin=(2, 8, 0, 8), sizing_mode="stretch_width")
-        self._readout = _html(_READOUT, margin=(0, 8), sizing_mode="stretch_width")
+        self._legend = html_pane(LEGEND_CSS, margin=(2, 8, 0, 8))
+        self._readout = html_pane(_READOUT, margin=(0, 8))
         self.tools = MapTools(state, self.maps)
         self.view = pmui.Column(
             self.tools.view,
@@ -133,13 +135,13 @@ class MapBoard:
             self.maps.set_palette(name, scale, self.theme)
             picture = self._pictures.of(frame.values, frame.identity, self.desk.field.table, scale)
         self.maps.show(name, picture, self.state.opacity * (DIM if frame.is_dim else 1.0), frame.is_dim)
-        _set(
+        set_html(
             self._captions[name],
             f'<div class="caption"><b>{html.escape(frame.title)}</b>'
             f"<span>{html.escape(time)} <em>{html.escape(lead)}</em></span>{_detail(frame)}</div>",
         )
         stale = " stale" if frame.is_dim else ""
-        _set(
+        set_html(
             self._notes[name],
             f'<div class="note{stale}">{html.escape(frame.note)}</div>' if frame.note else "",
         )
@@ -159,16 +161,16 @@ class MapBoard:
     def _colour(self) -> None:
         """Colour the legend; the maps' palettes follow their frames."""
         if self.desk.field is None:
-            _set(self._legend, "")
+            set_html(self._legend, "")
             return
         layers = list(dict.fromkeys(["rain", self.state.layer]))
         scales = [self.scale_of(layer) for layer in layers]
-        _set(self._legend, legend_html(scales, self.theme, LOOKS[self.theme].land))
+        set_html(self._legend, legend_html(scales, self.theme, LOOKS[self.theme].land))
 
     def _write_readout(self) -> None:
         field = self.desk.field
         if field is None:
-            _set(self._readout, "")
+            set_html(self._readout, "")
             return
         texts = ["Point at a map to read its values."]
         if self._cursor is not None:
@@ -180,7 +182,7 @@ class MapBoard:
         credit = f"{field.credit} · {CREDIT}" if field.table.has_place else field.credit
         if field.is_simulated:
             credit = f"SIMULATED · {credit}"
-        _set(
+        set_html(
             self._readout,
             f'<div class="readout"><span class="values">{" · ".join(html.escape(text) for text in texts)}</span>'
             f'<span class="credit">{html.escape(credit)}</span></div>',
@@ -285,12 +287,3 @@ class MapBoard:
 
 def _detail(frame: MapFrame) -> str:
     return f'<span class="detail">{html.escape(frame.detail)}</span>' if frame.detail else ""
-
-
-def _html(css: str, **options: Any) -> pn.pane.HTML:
-    return pn.pane.HTML("", stylesheets=[css], **{"margin": 0, **options})
-
-
-def _set(pane: pn.pane.HTML, text: str) -> None:
-    if pane.object != text:
-        pane.object = text

@@ -9,7 +9,7 @@ from geoscope.reprojection import MercatorTable, from_mercator
 from geoscope.viz import basemap
 from geoscope.viz.basemap import Extent, GridLine
 
-DEGREES = ("x", "y", "text", "label", "number", "gap", "room")
+DEGREES = ("x", "y", "text", "label", "place", "is_meridian", "number", "gap", "room")
 REACH = 5  # the longer sides of a field that its maps can be moved and zoomed out to
 _GRATICULE_LINES = 4 * REACH  # about four over the field
 _ROOM_FOR_DEGREES = (26, 48)  # pixels that a label needs in y, and in x
@@ -40,7 +40,7 @@ def map_layers(table: MercatorTable) -> dict[str, Any]:
         "coast": basemap.coast(world),
         "borders": basemap.borders(world),
         "graticule": [line.points for line in lines],
-        "degrees": _degrees(lines, table.extent),
+        "degrees": _degrees(lines, square),
         **always,
     }
 
@@ -53,13 +53,14 @@ def reach(extent: Extent) -> Extent:
     return cx - half, cy - half, cx + half, cy + half
 
 
-def _degrees(lines: Sequence[GridLine], extent: Extent) -> dict[str, Any]:
-    """The labels of a graticule along the lower and the left edge of a field.
+def _degrees(lines: Sequence[GridLine], square: Extent) -> dict[str, Any]:
+    """The labels of a graticule, for the browser to put along the lower and the left edge of what it shows.
 
-    Each has the number of its line, so that the browser can leave out all but the even ones, or every fourth, where
-    the ``gap`` between the lines in metres is smaller than the ``room`` in pixels that a label needs.
+    ``place`` is where the line of each is, in x or y. Each has the number of its line, so that all but the even ones,
+    or every fourth, can be left out where the ``gap`` between the lines in metres is smaller than the ``room`` in
+    pixels that a label needs.
     """
-    left, bottom = extent[:2]
+    left, bottom = square[:2]
     columns: dict[str, list[Any]] = {name: [] for name in DEGREES}
     for is_meridian in (True, False):
         axis = 0 if is_meridian else 1
@@ -73,6 +74,8 @@ def _degrees(lines: Sequence[GridLine], extent: Extent) -> dict[str, Any]:
         )
         columns["x"] += places.tolist() if is_meridian else [left] * len(these)
         columns["y"] += [bottom] * len(these) if is_meridian else places.tolist()
+        columns["place"] += places.tolist()
+        columns["is_meridian"] += [is_meridian] * len(these)
         columns["number"] += numbers.tolist()
         columns["gap"] += [float(np.diff(places).min(initial=_EARTH))] * len(these)
         columns["room"] += [_ROOM_FOR_DEGREES[is_meridian]] * len(these)

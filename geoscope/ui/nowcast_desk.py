@@ -20,11 +20,8 @@ from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, open_sample
 from geoscope.ui.server_files import files_under_root
 
-QUESTION = [
-    "issue_index",
-    "lead_steps",
-    "device",
-]  # why a model failed before says nothing once one of these is new
+# Why a model failed before says nothing once one of these is new.
+QUESTION = ["issue_index", "lead_steps", "device"]
 
 
 class NowcastDesk(param.Parameterized):
@@ -54,10 +51,7 @@ class NowcastDesk(param.Parameterized):
         self._lock = threading.RLock()  # without a served document, callbacks come in the worker's thread
         self._queue: list[Request] = []
         self._queued = 0  # how many the queue held when it was filled
-        state.param.watch(
-            lambda *events: self.take_known(),
-            ["model", "model_b", "compared", *QUESTION],
-        )
+        state.param.watch(lambda *events: self.take_known(), ["model", "model_b", "compared", *QUESTION])
         state.param.watch(lambda *events: self.param.update(problems={}, run_problem=""), QUESTION)
 
     def close(self) -> None:

@@ -29,11 +29,13 @@ from geoscope.viz.colours import Theme
 
 TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model card", "export": "Export"}
 _CARD_CSS = """
-:host { font: 13px/19px Roboto, sans-serif; max-width: 960px; }
-h1 { font-size: 18px; } h2 { font-size: 15px; margin: 14px 0 4px; } p, ul { margin: 4px 0; }
-table { border-collapse: collapse; border: 0 !important; }
+:host { font: 13px/19px Roboto, sans-serif; max-width: 1180px; overflow-x: auto; }
+h1 { font-size: 18px; } h2 { font-size: 15px; margin: 14px 0 4px; } p, ul { margin: 4px 0; max-width: 120ch; }
+table { border-collapse: collapse; border: 0 !important; font-variant-numeric: tabular-nums; }
 th, td { border: 0 !important; border-bottom: 1px solid #8884 !important;
   padding: 3px 12px 3px 0 !important; text-align: left; font-size: 13px; }
+th { font-size: 12px; line-height: 15px; font-weight: 500; vertical-align: bottom; word-break: keep-all; }
+td:first-child { white-space: nowrap; } td { min-width: 40px; }
 code { color: inherit !important; background: none !important; font-size: 12px; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; }
 """
@@ -58,10 +60,10 @@ class NowcastPage:
         self.scores = ScoreDesk(self.state, self.desk, notify)
         self.board = MapBoard(self.state, self.desk)
         self.player = Player(self.state, self.desk)
-        data = DataStep(self.state, self.desk, self.receiver)
+        self.data = DataStep(self.state, self.desk, self.receiver)
         self.model, self.run = ModelStep(self.state, self.desk, choices), RunStep(self.state, self.desk)
         steps = [
-            step(1, "Data", *data.content),
+            step(1, "Data", *self.data.content),
             step(2, "Time", *TimeStep(self.state, self.desk).content),
             step(3, "Model", *self.model.content),
             step(4, "Run", *self.run.content),

@@ -1,5 +1,6 @@
 """Small things that several views of a page use: HTML that changes only when its text does, and a problem's box."""
 
+import html
 from typing import Any
 
 import panel as pn
@@ -26,11 +27,22 @@ def hideable(*content: Any, is_shown: bool = False, **options: Any) -> pn.Column
     return pn.Column(*content, visible=is_shown, **{"margin": 0, "sizing_mode": "stretch_width", **options})
 
 
+class PlainAlert(pmui.Alert):
+    """An alert whose text stands as it is: the library's own reads Markdown, and makes a link of every file's name."""
+
+    def _process_param_change(self, params: dict[str, Any]) -> dict[str, Any]:
+        text = params.pop("object", None)
+        changed = super()._process_param_change(params)
+        if text is not None:  # the browser decodes once before it parses
+            changed["object"] = html.escape(f"<span>{html.escape(text)}</span>")
+        return changed
+
+
 class Problem:
     """A box that says what is wrong and what to do, in plain text; away when there is nothing to say."""
 
     def __init__(self) -> None:
-        self.alert = pmui.Alert(
+        self.alert = PlainAlert(
             object="", severity="error", variant="outlined", margin=(4, 12), sizing_mode="stretch_width"
         )
         self.view = hideable(self.alert)

@@ -79,9 +79,8 @@ class ModelStep:
             options = {f"{say_duration(n * field.step)} ({n} frames)": n for n in steps}
             is_relabelled = options != self._lead.options
             self._lead.param.update(options=options, value=self.state.lead_steps)
-            if (
-                is_relabelled
-            ):  # a list shows the text it was sent with its value; the same value is not sent again
+            # A list shows the text that it was sent with its value, and the same value is not sent again.
+            if is_relabelled:
                 self._lead.param.trigger("value")
 
     def _chosen(self, event: Any) -> None:

@@ -36,6 +36,15 @@ THEME = {
                 name: {"styleOverrides": {"root": {"textTransform": "none", "letterSpacing": "0.01em"}}}
                 for name in ("MuiButton", "MuiToggleButton", "MuiTab")
             },
+            # Panel puts tooltips to the right of a button, over the next one: below it they hide nothing that is next.
+            "MuiTooltip": {
+                "defaultProps": {"disableInteractive": True},
+                "styleOverrides": {
+                    "tooltip": {"whiteSpace": "nowrap"},
+                    "tooltipPlacementRight": {"position": "relative", "top": "30px", "left": "-36px"},
+                    "arrow": {"display": "none"},
+                },
+            },
             "MuiAppBar": {
                 "styleOverrides": {
                     "root": {"backgroundColor": f"{HEADER} !important", "color": "#ffffff !important"}

@@ -39,6 +39,12 @@ export function render({model, el}) {
       else if (index == count() - 1) tick.className = "last"
       return [tick]
     }))
+    let end = -Infinity // of the text before: one that a wider neighbour leaves no room for goes
+    for (const tick of [...ticks.children]) {
+      const box = tick.getBoundingClientRect()
+      if (box.left < end + 6) tick.remove()
+      else end = box.right
+    }
     drawPlaces()
   }
   const drawPlaces = () => {

@@ -131,6 +131,9 @@ def test_degrees_are_numbered_so_that_every_second_one_can_be_left_out(page):
         assert number or value == 0
         step[room] |= {value / number} if number else set()
     assert all(len({round(one, 6) for one in steps}) == 1 for steps in step.values())
+    for index, is_meridian in enumerate(degrees["is_meridian"]):
+        assert degrees["place"][index] == degrees["x" if is_meridian else "y"][index]
+        assert degrees["room"][index] == (48 if is_meridian else 26)
 
 
 @pytest.mark.parametrize("scale", [RAIN, RAIN_PERCEPTUAL])

@@ -1,5 +1,6 @@
 """The page without a browser: opening, keys, links, areas, other threads, and what it says when there is nothing."""
 
+import html
 import re
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ from geoscope.ui.nowcast_page import NowcastPage
 from geoscope.ui.nowcast_runs import Run
 from geoscope.ui.open_field import OpenField
 from geoscope.ui.page_thread import through
+from geoscope.ui.panes import Problem
 from geoscope.ui.shell import KeysAndClock, page_switch, pages_beside
 from geoscope.ui.uploads import UploadReceiver
-from tests.ui.pages import picture, run_it
+from tests.ui.pages import picture, run_it, wait_for
 
 
 def test_it_opens_with_florence():
@@ -36,6 +38,32 @@ def test_a_bad_link_is_said_on_the_page():
     assert "lead='many'" in page._complaint.alert.object
     assert page._complaint.view.visible
     page.close()
+
+
+def test_a_problem_is_plain_text_and_makes_no_link():
+    box = Problem()
+    box.show("bad.nc: [here](http://example.org) <b>*.nc*")
+    sent = box.alert._process_param_change({"object": box.alert.object})["object"]
+    assert html.unescape(sent) == "<span>bad.nc: [here](http://example.org) &lt;b&gt;*.nc*</span>"
+    assert box.view.visible
+    box.show("")
+    assert not box.view.visible
+
+
+def test_another_way_to_data_forgets_what_went_wrong_on_the_one_before(page):
+    page.desk.data_problem = "bad.nc: expected a radar file"
+    assert page.data._problem.view.visible
+    page.data._kind.value = "upload"
+    assert page.desk.data_problem == ""
+    assert not page.data._problem.view.visible
+
+
+def test_after_a_file_every_sample_can_be_chosen_again(page):
+    assert page.data._sample.value is None
+    page.data._sample.value = "florence-2018"
+    wait_for(lambda: page.desk.field.source == "sample:florence-2018")
+    assert page.data._sample.value == "florence-2018"
+    assert not page.desk.is_loading
 
 
 def test_begin_runs_the_first_forecast(page):
