@@ -41,6 +41,7 @@ def _is_strict() -> bool:
 
 
 def _absent(reason: str) -> NoReturn:
+    """Skip a test whose data or browser a stranger's clone does not have; where results count it fails instead."""
     if _is_strict():
         pytest.fail(f"{reason}; in CI nothing may be skipped", pytrace=False)
     pytest.skip(reason)

@@ -62,6 +62,7 @@ def test_data_and_browser_are_found_where_the_environment_says(suite, tmp_path):
 
 
 def test_a_skip_from_anywhere_fails_in_ci(suite):
+    # The inner suite's only test, written to be skipped: this one checks what then becomes of the run.
     skipping = "import pytest\ndef test_it(): pytest.skip('tired')"
     assert suite(skipping)[0] == 0
     code, said = suite(skipping, CI="true")
