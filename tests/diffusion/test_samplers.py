@@ -98,7 +98,7 @@ def test_a_way_from_no_signal_to_no_noise_is_finite_and_ends_at_the_last_estimat
 
 
 def test_few_steps_of_second_order_are_worth_many_of_first():
-    levels = levels_of(SCHEDULE, even_lambda_timesteps(SCHEDULE, 20))
+    levels = levels_of(SCHEDULE, even_timesteps(1000, 20))
     start = member_noise(5, 64, (3,)).first().double()
     denoise = GAUSSIAN.denoise(SCHEDULE.at)
     errors = {

@@ -47,9 +47,11 @@ def sample_heun(
 ) -> Tensor:
     """The end of the ODE through ``levels`` from the state ``start`` by Heun's method: second order, two evaluations.
 
-    Written for y = x / alpha against s = sigma / alpha, where the slope dy/ds is the noise. A step to a level without
-    noise, or from one without signal, has one evaluation and is of first order. ``churn`` supposes levels with
-    alpha = 1 whose times are the sigmas, and draws ``step_noise``.
+    With alpha = 1 this is EDM's: x against sigma, where the slope is the noise. On other levels sigma / alpha may be
+    thousands, and the method unstable; there it takes the angle with tan(angle) = sigma / alpha instead, against which
+    x (at unit length of (alpha, sigma)) has the slope v, finite also where no signal is left. A step to a level
+    without noise has one evaluation and is of first order. ``churn`` supposes levels with alpha = 1 whose times are
+    the sigmas, and draws ``step_noise``.
 
     Raises:
         ConfigError: churn without noise to draw, or on levels where alpha is not 1.
@@ -74,15 +76,32 @@ def sample_heun(
 def _heun_step(denoise: Denoise, x: Tensor, levels: Levels, here: int, there: int) -> Tensor:
     clean = clean_estimate(denoise, x, levels, here)
     predicted = step_with_fixed_clean(x, clean, levels, here, there)
-    alpha, sigma = levels.alphas[here], levels.sigmas[here]
-    following_alpha, following_sigma = levels.alphas[there], levels.sigmas[there]
-    if alpha == 0.0 or following_sigma == 0.0:
+    if levels.sigmas[there] == 0.0:
         return predicted
-    noise = (x - alpha * clean) / sigma
     clean_there = clean_estimate(denoise, predicted, levels, there)
-    noise_there = (predicted - following_alpha * clean_there) / following_sigma
-    stretch = following_sigma / following_alpha - sigma / alpha
-    return (following_alpha / alpha) * x + (following_alpha * stretch / 2) * (noise + noise_there)
+    if levels.alphas[here] == levels.alphas[there] == 1.0:
+        noise, noise_there = (
+            (x - clean) / levels.sigmas[here],
+            (predicted - clean_there) / levels.sigmas[there],
+        )
+        return x + ((levels.sigmas[there] - levels.sigmas[here]) / 2) * (noise + noise_there)
+    angle, size = _polar(levels, here)
+    angle_there, size_there = _polar(levels, there)
+    slope = _angular_slope(x, clean, levels, here)
+    slope_there = _angular_slope(predicted, clean_there, levels, there)
+    return size_there * (x / size + ((angle_there - angle) / 2) * (slope + slope_there))
+
+
+def _polar(levels: Levels, level: int) -> tuple[float, float]:
+    alpha, sigma = levels.alphas[level], levels.sigmas[level]
+    return math.atan2(sigma, alpha), math.hypot(sigma, alpha)
+
+
+def _angular_slope(x: Tensor, clean: Tensor, levels: Levels, level: int) -> Tensor:
+    """d (x / size) / d angle = cos(angle) eps - sin(angle) x_0, which is v."""
+    alpha, sigma = levels.alphas[level], levels.sigmas[level]
+    noise = (x - alpha * clean) / sigma
+    return (alpha * noise - sigma * clean) / math.hypot(sigma, alpha)
 
 
 def _check_churn(levels: Levels, step_noise: StepNoise | None) -> None:
