@@ -45,7 +45,7 @@ from geoscope.models.earthformer.model import Earthformer
 from geoscope.models.earthformer.presets import earthformer_enso, earthformer_sevir
 from geoscope.nn.resampling import Upsample
 
-WORKS = ("sevir-fp32", "sevir-bf16", "enso-fp32", "sevir-train", "sevir-train-recompute")
+WORKS = ("sevir-fp32", "sevir-bf16", "enso-fp32", "enso-bf16", "sevir-train", "sevir-train-recompute")
 NO_DROPOUT = {"attn_drop": 0.0, "proj_drop": 0.0, "ffn_drop": 0.0}
 COMMON = {
     "enc_attn_patterns": "axial",

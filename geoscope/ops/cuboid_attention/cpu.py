@@ -5,8 +5,11 @@ Two arrangements, chosen by what was measured (benchmarks/cuboid_attention.py):
     fused: `scaled_dot_product_attention` on views of the volume, which copies only where cuboids are no plain axis
         of it. It has no gradient for a bias on a CPU.
     batched: two batched matrix products around one softmax; for extra keys, which have queries of their own (a fused
-        operation would have to compare channels twice as wide), for a bias that is learnt, and for bfloat16 in
-        cuboids of up to 256 tokens, which the fused operation widens piece by piece.
+        operation would have to compare channels twice as wide), for a bias that is learnt, for cuboids so small that
+        starting the fused operation costs more than its work, and for bfloat16 in cuboids of up to 256 tokens, which
+        the fused operation widens piece by piece.
+PyTorch takes the softmax of a row that is shorter than a vector of the processor number by number, up to 13 times as
+slowly: such rows are filled up with closed keys.
 """
 
 import torch
@@ -14,11 +17,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from geoscope.ops.cuboid_attention.cuboids import Cuboids, cut, join, volume_shape
+from geoscope.ops.cuboid_attention.cuboids import cut, cut_by_head, join, volume_shape
 from geoscope.ops.cuboid_attention.masks import CuboidMask, request_mask
 from geoscope.ops.cuboid_attention.reference import closed_score
 from geoscope.ops.cuboid_attention.request import Request
 
+LANES_BYTES = 64  # of a vector of the processor
+SMALL = 512  # numbers that the keys of one head and cuboid hold, up to which float32 goes through batched products
 SHORT = 256  # tokens of a cuboid up to which scores in bfloat16 are best kept whole
 
 
@@ -28,9 +33,15 @@ def attend(request: Request) -> Tensor:
         return _batched(request)
     bias, is_cpu = request.bias, request.query.device.type == "cpu"
     learns_bias = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    return _batched(request) if is_cpu and (learns_bias or _is_small(request)) else _fused(request)
+
+
+def _is_small(request: Request) -> bool:
     longest = max(request.cuboids.volume, request.key_cuboids.volume)
-    is_short = request.query.dtype == torch.bfloat16 and longest <= SHORT
-    return _batched(request) if is_cpu and (learns_bias or is_short) else _fused(request)
+    if request.query.dtype == torch.bfloat16:
+        return longest <= SHORT
+    lanes = LANES_BYTES // request.query.element_size()
+    return longest < lanes or longest * request.query.shape[-1] <= SMALL
 
 
 def _fused(request: Request) -> Tensor:
@@ -63,18 +74,19 @@ def _batched(request: Request) -> Tensor:
     query, cuboids, key_cuboids = request.query, request.cuboids, request.key_cuboids
     mask = request_mask(request)
     q, k, v = (
-        _by_head(x, kind)
+        cut_by_head(x, kind)
         for x, kind in ((query, cuboids), (request.key, key_cuboids), (request.value, key_cuboids))
     )
     scores = _scores(q, k, request)
     if request.extra is None:
-        out = torch.matmul(_weights(scores, mask, 0, request.dropout), v)
+        out = torch.matmul(_weights(scores, None, mask, request.dropout), v)
         return join(rearrange(out, "b h n l e -> b n l h e"), volume_shape(query), cuboids)
     asked, extra_key, extra_value = request.extra
-    own = q if asked is query else _by_head(asked, cuboids)
+    own = q if asked is query else cut_by_head(asked, cuboids)
     extra = torch.matmul(own.flatten(2, 3), rearrange(extra_key * request.scale, "b k h f -> b h f k"))
-    scores, count = torch.cat([scores, extra.view(*scores.shape[:4], -1)], dim=-1), extra_key.shape[1]
-    local, glob = _weights(scores, mask, count, request.dropout).split([k.shape[3], count], dim=-1)
+    extra = extra.view(*scores.shape[:4], -1)
+    weights = _weights(scores, extra, mask, request.dropout)
+    local, glob = weights.split([k.shape[3], extra.shape[-1]], dim=-1)
     out = torch.matmul(glob.flatten(2, 3), rearrange(extra_value, "b k h e -> b h k e")).view(
         *q.shape[:4], -1
     )
@@ -82,27 +94,29 @@ def _batched(request: Request) -> Tensor:
     return join(rearrange(out, "b h n l e -> b n l h e"), volume_shape(query), cuboids)
 
 
-def _by_head(x: Tensor, cuboids: Cuboids) -> Tensor:
-    """The tokens of each cuboid, (B, heads, N, L, D), one block of memory for each matrix product."""
-    return rearrange(cut(x, cuboids), "b n l h d -> b h n l d").contiguous()
-
-
 def _scores(q: Tensor, k: Tensor, request: Request) -> Tensor:
     """Scores with their bias, (B, heads, N, Lq, Lk): one product that scales and adds as it goes."""
     shape = (*q.shape[:4], k.shape[3])
-    if request.bias is None:
-        start, weight = q.new_zeros(1, 1, 1), 0.0
-    else:
-        start, weight = request.bias[None, :, None].to(q.dtype).expand(shape).reshape(-1, *shape[3:]), 1.0
     queries, keys = q.flatten(0, 2), k.flatten(0, 2).transpose(1, 2)
-    return torch.baddbmm(start, queries, keys, beta=weight, alpha=request.scale).view(shape)
+    if request.bias is None:
+        return torch.baddbmm(q.new_zeros(1, 1, 1), queries, keys, beta=0.0, alpha=request.scale).view(shape)
+    start = request.bias[None, :, None].to(q.dtype).expand(shape).clone(memory_format=torch.contiguous_format)
+    return start.flatten(0, 2).baddbmm_(queries, keys, alpha=request.scale).view(shape)
 
 
-def _weights(scores: Tensor, mask: CuboidMask | None, extra: int, dropout: float) -> Tensor:
-    """The softmax of scores that nobody else reads, (B, heads, N, Lq, Lk + extra); the extra keys are open to all."""
+def _weights(scores: Tensor, extra: Tensor | None, mask: CuboidMask | None, dropout: float) -> Tensor:
+    """The softmax of scores that nobody else reads (B, heads, N, Lq, Lk) and of those of extra keys, open to all."""
+    closed, parts = closed_score(scores.dtype), [scores] if extra is None else [scores, extra]
+    own, width = scores.shape[-1], sum(part.shape[-1] for part in parts)
+    missing = LANES_BYTES // scores.element_size() - width
+    if missing > 0:
+        parts.append(scores.new_full((), closed).expand(*scores.shape[:-1], missing))
+    scores = scores if len(parts) == 1 else torch.cat(parts, dim=-1)
     if mask is not None:
-        scores = scores.masked_fill_(F.pad(~mask.pairs, (0, extra)), closed_score(scores.dtype))
-    weights = scores.softmax(-1)
-    if mask is not None and mask.has_closed_rows and not extra:  # what is closed in other rows is 0 already
+        scores = scores.masked_fill_(F.pad(~mask.pairs, (0, scores.shape[-1] - own)), closed)
+    weights = scores.softmax(-1)[..., :width]
+    if (
+        mask is not None and mask.has_closed_rows and extra is None
+    ):  # what is closed in other rows is 0 already
         weights = weights * mask.pairs
     return torch.dropout(weights, dropout, dropout > 0)

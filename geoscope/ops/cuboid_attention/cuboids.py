@@ -142,6 +142,11 @@ def partition_cuboids(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy,
     Raises:
         ShapeError: an axis of ``x`` is not a multiple of its cuboid length.
     """
+    return _partition(x, size, strategy, "... -> b (nt nh nw) (t h w) ...")
+
+
+def _partition(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy, Strategy], rest: str) -> Tensor:
+    """``rest`` is what follows the volume in the pattern, and the pattern of the result."""
     for axis, length, step in zip(AXIS_NAMES, volume_shape(x), size, strict=True):
         if length % step:
             raise ShapeError(
@@ -149,8 +154,7 @@ def partition_cuboids(x: Tensor, size: Axes, strategy: tuple[Strategy, Strategy,
                 "pad it first with pad_volume"
             )
     t, h, w = size
-    pattern = f"b {_volume_pattern(strategy)} ... -> b (nt nh nw) (t h w) ..."
-    return rearrange(x, pattern, t=t, h=h, w=w)
+    return rearrange(x, f"b {_volume_pattern(strategy)} {rest}", t=t, h=h, w=w)
 
 
 def merge_cuboids(
@@ -170,8 +174,17 @@ def merge_cuboids(
 
 def cut(x: Tensor, cuboids: Cuboids) -> Tensor:
     """Pad, shift and partition ``x`` (B, T, H, W, ...) into (B, N, L, ...)."""
-    padded = pad_volume(x, cuboids)
-    return partition_cuboids(shift_volume(padded, cuboids.shift), cuboids.size, cuboids.strategy)
+    return partition_cuboids(_padded_and_shifted(x, cuboids), cuboids.size, cuboids.strategy)
+
+
+def cut_by_head(x: Tensor, cuboids: Cuboids) -> Tensor:
+    """`cut` of ``x`` (B, T, H, W, heads, D) with the heads first, (B, heads, N, L, D), in one copy."""
+    rest = "heads d -> b heads (nt nh nw) (t h w) d"
+    return _partition(_padded_and_shifted(x, cuboids), cuboids.size, cuboids.strategy, rest).contiguous()
+
+
+def _padded_and_shifted(x: Tensor, cuboids: Cuboids) -> Tensor:
+    return shift_volume(pad_volume(x, cuboids), cuboids.shift)
 
 
 def join(x: Tensor, shape: Axes, cuboids: Cuboids) -> Tensor:
