@@ -89,11 +89,7 @@ class FramesTask(Task):
 
     def batch(self, index: int) -> Batch:
         """The next samples of the epoch's order, which the seed shuffles anew for each epoch, or of those drawn."""
-        micro, count = self.settings.micro, self.examples
-        places = list(range(index * micro, (index + 1) * micro))
-        if count is not None:
-            seed = self.settings.seed
-            places = [int(shuffled(seed, place // count, count)[place % count]) for place in places]
+        places = sample_places(index, self.settings.micro, self.examples, self.settings.seed)
         batch = stacked(self.data.train, places)
         if self.model.shown_until:
             batch["shown"] = torch.tensor(self._share_shown(index))
@@ -190,6 +186,14 @@ class FramesTask(Task):
 def shuffled(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order of ``count`` samples in an epoch."""
     return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def sample_places(index: int, micro: int, count: int | None, seed: int) -> list[int]:
+    """The ``micro`` samples of batch ``index``: each of ``count`` once an epoch, shuffled; without end as they come."""
+    places = list(range(index * micro, (index + 1) * micro))
+    if count is None:
+        return places
+    return [int(shuffled(seed, place // count, count)[place % count]) for place in places]
 
 
 def stacked(samples: Samples, indices: list[int]) -> Batch:

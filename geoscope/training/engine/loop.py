@@ -19,9 +19,10 @@ from geoscope.training.engine.parts import (
     Log,
     Numbers,
     add_sums,
+    gradient_norm,
+    gradients_by_part,
     loader,
     move_average,
-    recompute_blocks,
 )
 from geoscope.training.engine.settings import Settings, learning_rate
 from geoscope.training.engine.task import Batch, Progress, Task
@@ -204,18 +205,19 @@ class Training(pl.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Clip the gradient; leave out an update whose gradient overflowed; stop where the loss is no number."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        total = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        self.norm = float(total)
+        parts = gradients_by_part(optimizer.param_groups)
+        norms = [gradient_norm(part) for part in parts]
+        self.norm = math.hypot(*(float(norm) for norm in norms))
         losses = [float(loss) for loss in self.losses]
         if not all(math.isfinite(loss) for loss in losses):
             self._stop_at_no_number(losses)
         if not math.isfinite(self.norm):
-            self._leave_out(parameters)
+            self._leave_out([p for part in parts for p in part])
             return
         self.skipped = 0
         if self.settings.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.settings.clip, total)
+            for part, norm in zip(parts, norms, strict=True):
+                torch.nn.utils.clip_grads_with_norm_(part, self.settings.clip, norm)
 
     def _stop_at_no_number(self, losses: list[float]) -> None:
         which = next(i for i, loss in enumerate(losses) if not math.isfinite(loss))

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geoscope.training.engine.task import Batch
@@ -53,19 +52,17 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
         old.copy_(new)
 
 
-def recompute_blocks(blocks: list[nn.Module]) -> None:
-    """Let these blocks forget their activations in training and compute them again in the backward pass."""
-    for block in blocks:
-        block.forward = _recomputing(block, block.forward)  # type: ignore[method-assign]
+def gradients_by_part(groups: list[dict[str, Any]]) -> list[list[nn.Parameter]]:
+    """The parameters with gradients, in a list for each ``part`` that the optimizer's groups name (one for none)."""
+    parts: dict[str, list[nn.Parameter]] = {}
+    for group in groups:
+        parts.setdefault(group.get("part", ""), []).extend(p for p in group["params"] if p.grad is not None)
+    return [part for part in parts.values() if part]
 
 
-def _recomputing(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*args: Any, **options: Any) -> Any:
-        if not (block.training and torch.is_grad_enabled()):
-            return forward(*args, **options)
-        return cast(Any, checkpoint(forward, *args, use_reentrant=False, **options))
-
-    return run
+def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """The norm of all their gradients together."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def add_sums(into: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor]:

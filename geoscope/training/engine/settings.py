@@ -16,9 +16,11 @@ class Settings:
         with ``steps`` or ``epochs`` alone a run is the same to the last bit, interrupted or not.
     batch: examples in one update, on all devices together. micro_batch: examples at one time on one device; the rest
         of a batch is accumulated (None: all at once). devices, accelerator, strategy: as Lightning names them.
-    warmup: steps of rising rate, or a share of the run when below 1. floor: the last rate over the highest.
-    clip: largest norm of the gradient (0: any). ema: how much of the moving average of the weights stays at each
-        step (0: no average); the average is what is validated and kept.
+    warmup: steps of rising rate, or a share of the run when below 1. start, floor: the first and the last rate over
+        the highest.
+    clip: largest norm of the gradient (0: any), for each part of the network that a task sets apart. ema: how much of
+        the moving average of the weights stays at each step (0: no average); the average is what is validated and
+        kept.
     precision: float32, or mixed with bfloat16 or float16. recompute: keep no activations inside blocks and compute
         them again in the backward pass (gradient checkpointing): less memory for a third more time.
     threads: of the CPU for the network (None: as torch finds it). workers: processes that prepare batches.
@@ -37,6 +39,7 @@ class Settings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup: float = 200
+    start: float = 0.0
     floor: float = 0.02
     clip: float = 1.0
     ema: float = 0.0
@@ -76,6 +79,9 @@ class Settings:
         for name in ("weight_decay", "warmup", "clip", "workers", "validate_every", "patience", "save_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be below zero")
+        for name in ("start", "floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}={getattr(self, name)} must be a share of the highest rate, 0 to 1")
         if not 0 <= self.ema < 1:
             raise ConfigError(
                 f"ema={self.ema} must be at least 0 and below 1 (0.999 averages over 1000 steps)"
@@ -123,10 +129,11 @@ class Settings:
 
 
 def learning_rate(settings: Settings, step: int, total: int | None, seconds: float = 0.0) -> float:
-    """The rate of update number ``step`` (from 0): a linear rise, then half a cosine down to ``floor``.
+    """The rate of update number ``step`` (from 0): a linear rise from ``start``, half a cosine down to ``floor``.
 
     ``total`` steps end the run, or its minutes do; ``seconds`` have passed. By steps this is the published schedule of
-    Earthformer: step s of W in the warm-up has the rate s/W, so the first update has none.
+    Earthformer, where step s of W in the warm-up has the rate s/W, so the first update has none; and with ``start`` 0.1
+    that of PreDiff.
     """
     by_clock = seconds / (settings.minutes * 60.0) if settings.minutes else 0.0
     done = min(1.0, max(step / total if total else 0.0, by_clock))
@@ -139,7 +146,7 @@ def learning_rate(settings: Settings, step: int, total: int | None, seconds: flo
         start = settings.warmup
         rising = done / start if start else 1.0
     if rising < 1.0:
-        return settings.learning_rate * rising
+        return settings.learning_rate * (settings.start + (1.0 - settings.start) * rising)
     fallen = max(0.0, (done - start) / (1.0 - start)) if start < 1.0 else 1.0
     cosine = 0.5 * (1.0 + math.cos(math.pi * fallen))
     return settings.learning_rate * (settings.floor + (1.0 - settings.floor) * cosine)

@@ -48,7 +48,10 @@ class Task(ABC):
         """What remains when the weights are final (calibration), and the file of weights in ``out`` that it wrote."""
 
     def parameter_groups(self, network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Groups for AdamW; by default matrices and kernels decay and vectors (bias, norms) do not."""
+        """Groups for AdamW; by default matrices and kernels decay and vectors (bias, norms) do not.
+
+        Groups may have betas of their own, and the name of a ``part`` whose gradient is clipped apart from the others'.
+        """
         decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
