@@ -23,6 +23,7 @@ from geoscope.training.engine.parts import (
     gradients_by_part,
     loader,
     move_average,
+    recompute_blocks,
 )
 from geoscope.training.engine.settings import Settings, learning_rate
 from geoscope.training.engine.task import Batch, Progress, Task

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geoscope.training.engine.task import Batch
@@ -50,6 +51,21 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
         slow.lerp_(fast, 1.0 - keep)
     for old, new in zip(average.buffers(), network.buffers(), strict=True):
         old.copy_(new)
+
+
+def recompute_blocks(blocks: list[nn.Module]) -> None:
+    """Let these blocks forget their activations in training and compute them again in the backward pass."""
+    for block in blocks:
+        block.forward = _recomputing(block, block.forward)  # type: ignore[method-assign]
+
+
+def _recomputing(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> Any:
+        if not (block.training and torch.is_grad_enabled()):
+            return forward(*args, **options)
+        return cast(Any, checkpoint(forward, *args, use_reentrant=False, **options))
+
+    return run
 
 
 def gradients_by_part(groups: list[dict[str, Any]]) -> list[list[nn.Parameter]]:
