@@ -28,7 +28,7 @@ Quantity = Callable[[Tensor], Tensor]
 NoisyQuantity = Callable[[Tensor, Tensor], Tensor]
 """``quantity(x, t)`` (B,) or (B, K): what a network expects of the clean sample when it sees the state x at t."""
 
-SMALLEST_SHARE = 1e-6
+SMALLEST_COSINE = 0.1  # between the quantity's gradient and the move; see `_move`
 SMALLEST_VARIANCE = 1e-30  # where the quantity does not feel the sample at all, the move is 0 and not 0 / 0
 
 
@@ -68,8 +68,8 @@ def guide_through_denoiser(
             at_state = _gradients(value, state)
         reach = _reach(sigma, alpha)
         covariance = reach[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_state)
-        scale = reach[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_clean)
-        move = _move(at_state, covariance, scale, value, target, tolerance)
+        lengths = reach * (at_clean.norm(dim=-1) * at_state.norm(dim=-1)).mT
+        move = _move(at_state, covariance, SMALLEST_COSINE * lengths, value, target, tolerance)
         return clean.detach() + strength * (reach * move).reshape(x.shape)
 
     return guided
@@ -107,7 +107,7 @@ def guide_through_estimate(
             value = _value(quantity(leaf), x)
             at_clean = _gradients(value, leaf)
         covariance = remaining[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_clean)
-        move = _move(at_clean, covariance, covariance, value, target, tolerance)
+        move = _move(at_clean, covariance, torch.zeros_like(value), value, target, tolerance)
         return clean.detach() + strength * (remaining * move).reshape(x.shape)
 
     return guided
@@ -141,7 +141,7 @@ def guide_by_noisy_network(
         # Multiplied through by alpha^2 / sigma^2, so that nothing is divided by an alpha of 0.
         products = torch.einsum("kbn,lbn->bkl", at_state, at_state)
         softened = tolerance * alpha / sigma
-        move = _move(at_state, products, products, value, target, softened[:, :, None])
+        move = _move(at_state, products, torch.zeros_like(value), value, target, softened[:, :, None])
         return clean + strength * (alpha * move).reshape(x.shape)
 
     return guided
@@ -182,15 +182,17 @@ def _gradients(value: Tensor, of: Tensor) -> Tensor:
 def _move(
     gradients: Tensor,
     covariance: Tensor,
-    scale: Tensor,
+    least: Tensor,
     value: Tensor,
     target: Tensor | float,
     tolerance: float | Tensor,
 ) -> Tensor:
     """sum over k of grad m_k [(tolerance^2 + C)^-1 (target - m)]_k, (B, N).
 
-    C is made symmetric, and its diagonal at least a millionth of ``scale``'s: a trained denoiser's derivative is
-    neither symmetric nor positive where the network is wrong, and the move must stay finite there.
+    C is made symmetric, and its diagonal at least ``least`` (B, K). A trained denoiser's derivative is neither
+    symmetric nor positive where the network is wrong: a move along it may have hardly anything to do with the
+    quantity, and to meet the target would be many times as long as the shortest move that does. Beyond ten times it
+    is cut short.
     """
     count = value.shape[1]
     wanted = torch.as_tensor(target, dtype=value.dtype, device=value.device)
@@ -200,8 +202,8 @@ def _move(
             f"target has shape {tuple(wanted.shape)}; it must be a number or {(len(value), count)} like the quantity"
         )
     symmetric = (covariance + covariance.mT) / 2
-    floor = SMALLEST_SHARE * scale.diagonal(dim1=-2, dim2=-1) + SMALLEST_VARIANCE
-    lifted = torch.maximum(symmetric.diagonal(dim1=-2, dim2=-1), floor) - symmetric.diagonal(dim1=-2, dim2=-1)
+    diagonal = symmetric.diagonal(dim1=-2, dim2=-1)
+    lifted = (least.detach() + SMALLEST_VARIANCE - diagonal).clamp(min=0.0)
     identity = torch.eye(count, dtype=value.dtype, device=value.device)
     whole = symmetric + torch.diag_embed(lifted) + tolerance**2 * identity
     push = torch.linalg.solve(whole, (wanted - value.detach())[..., None])[..., 0]  # (B, K)

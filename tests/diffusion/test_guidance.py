@@ -1,5 +1,7 @@
 """Guidance: on Gaussian data the conditional distribution is known, and the guided samplers draw from it."""
 
+import math
+
 import pytest
 import torch
 
@@ -187,6 +189,22 @@ def test_guidance_stays_finite_without_signal_and_where_nothing_is_felt(way):
     }[way]
     t = torch.tensor([10, 500])
     torch.testing.assert_close(flat(x, t), plain(x, t), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("turn", [0.5, 1.5, 1.57, 3.0])
+def test_a_denoiser_that_is_wrong_cannot_make_a_move_long(turn):
+    """A derivative that turns a gradient aside: the move is at most ten times the shortest that meets the target."""
+    turned = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]).double()
+    x, t = torch.zeros(3, 2, dtype=torch.float64), torch.tensor([100, 500, 900])
+
+    def denoise(x, t):
+        return x @ turned
+
+    guided = guide_through_denoiser(denoise, SCHEDULE.at, lambda clean: clean[:, 0], 2.0)
+    move = guided(x, t) - denoise(x, t)
+    assert (move.norm(dim=1) <= 20.0 + 1e-9).all()
+    met = turn == 0.5
+    assert torch.allclose(move[:, 0], torch.tensor(2.0).double()) == met
 
 
 def test_strength_nought_is_no_guidance_and_a_wide_tolerance_hardly_any():
