@@ -1,4 +1,4 @@
-"""Step 1 of the nowcast page: where the data comes from, what was read, and using it."""
+"""Step 1 of every page over a field: where the data comes from, what was read, and using it."""
 
 import html
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import panel_material_ui as pmui
 
 import geoscope as gs
 from geoscope.errors import DataError
-from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_state import NowcastState
+from geoscope.ui.field_desk import FieldDesk
 from geoscope.ui.open_field import OpenField
 from geoscope.ui.panes import Problem, hideable, html_pane, set_html
 from geoscope.ui.server_files import ROOT_VARIABLE, allowed_root
 from geoscope.ui.uploads import UploadReceiver
+from geoscope.ui.view_state import ViewState
 
 KINDS = {"Sample": "sample", "Server": "path", "Upload": "upload"}
 _FULL: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (4, 12), "size": "small"}
@@ -66,7 +66,7 @@ class DropZone(pmui.FileInput):
 class DataStep:
     """The widgets of step 1. `view` is the panel object."""
 
-    def __init__(self, state: NowcastState, desk: NowcastDesk, receiver: UploadReceiver) -> None:
+    def __init__(self, state: ViewState, desk: FieldDesk, receiver: UploadReceiver) -> None:
         self.state, self.desk = state, desk
         self._kind = pmui.RadioButtonGroup(
             options=KINDS,

@@ -13,7 +13,8 @@ import xarray as xr
 
 from geoscope.inference.jobs import JobRunner, Progress
 from geoscope.ui.exports import FORMATS, Maker, clean_stem, make_file, make_series_file, needs
-from geoscope.ui.nowcast_desk import NowcastDesk, in_one_line
+from geoscope.ui.field_desk import in_one_line
+from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.panes import Problem, html_pane, set_html

@@ -9,13 +9,15 @@ import panel_material_ui as pmui
 from geoscope.ui.legend import CSS as LEGEND_CSS
 from geoscope.ui.legend import legend_html
 from geoscope.ui.linked_maps import LinkedMaps
+from geoscope.ui.map_frame import MapFrame, when
 from geoscope.ui.map_layers import map_layers
 from geoscope.ui.map_tools import MapTools
 from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_frames import MAPS, MapFrame, map_frames, say_place, when
+from geoscope.ui.nowcast_frames import MAPS, map_frames
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.panes import hideable, html_pane, set_html
 from geoscope.ui.pictures import Pictures
+from geoscope.ui.places import say_place
 from geoscope.viz.basemap import CREDIT, LOOKS
 from geoscope.viz.colours import OUTCOME, OUTCOMES, ColourScale, Theme, probability_scale, scale_for
 

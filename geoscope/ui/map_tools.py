@@ -6,7 +6,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from geoscope.ui.linked_maps import LinkedMaps
-from geoscope.ui.nowcast_state import LAYERS, SCALES, THRESHOLDS, NowcastState
+from geoscope.ui.nowcast_state import LAYERS, THRESHOLDS, NowcastState
+from geoscope.ui.view_state import SCALES
 
 LAYERS_WITH_THRESHOLD = ("outcome", "probability")
 

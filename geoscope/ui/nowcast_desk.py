@@ -1,52 +1,40 @@
-"""What follows from the choices on the nowcast page: the open field, the forecasts, and work under way.
+"""What follows from the choices on the nowcast page: the forecasts of the open field, and work under way.
 
-Nothing here knows a widget. Long work runs in two `JobRunner`s, one that reads files and one that runs models, one
-model after the other; what they find out arrives through `notify`, on the thread that owns the page.
+Nothing here knows a widget. Models run in a `JobRunner`, one after the other; what they find out arrives through
+`notify`, on the thread that owns the page.
 """
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import param
 
-import geoscope as gs
-from geoscope.data.events import open_event_file
-from geoscope.errors import DataError, GeoscopeError
 from geoscope.inference.jobs import JobRunner, Progress
+from geoscope.ui.field_desk import FieldDesk, in_one_line
 from geoscope.ui.nowcast_runs import MODEL_GATE, RUNS, Request, Run, make_run, title_of
 from geoscope.ui.nowcast_state import NowcastState
-from geoscope.ui.open_field import OpenField, open_sample
-from geoscope.ui.server_files import files_under_root
+from geoscope.ui.page_thread import Notify
 
 # Why a model failed before says nothing once one of these is new.
 QUESTION = ["issue_index", "lead_steps", "device"]
 
 
-class NowcastDesk(param.Parameterized):
-    """One session's field, forecast and work under way. `close` ends it."""
+class NowcastDesk(FieldDesk):
+    """One session's field, forecasts and work under way. `close` ends it."""
 
-    field = param.Parameter(default=None, doc="the `OpenField` in use, or None")
-    candidate = param.Parameter(
-        default=None, doc="an `OpenField` that was read and waits to be used, or None"
-    )
+    RESULTS: ClassVar[list[str]] = ["run", "run_b", "problems"]
+
     runs = param.Dict(default={}, doc="the last `Run` of each wanted model, by name")
     run = param.Parameter(default=None, doc="the `Run` that map A shows, or None")
     run_b = param.Parameter(default=None, doc="the `Run` that map B shows, or None")
-    is_loading = param.Boolean(default=False)
-    is_running = param.Boolean(default=False)
     progress = param.Parameter(default=None, doc="`Progress` of the run, or None")
-    data_problem = param.String(default="", doc="one line that says what to do, or nothing")
     run_problem = param.String(default="")
     problems = param.Dict(default={}, doc="why a model gave no forecast in the last run, by name")
 
-    def __init__(
-        self, state: NowcastState, notify: Callable[[Callable[[], None]], Any] | None = None, **params: Any
-    ) -> None:
-        super().__init__(**params)
-        self.state = state
-        self._reader = JobRunner(notify)
+    state: NowcastState
+
+    def __init__(self, state: NowcastState, notify: Notify | None = None, **params: Any) -> None:
+        super().__init__(state, notify, **params)
         self._models = JobRunner(notify, gate=MODEL_GATE)
         self._lock = threading.RLock()  # without a served document, callbacks come in the worker's thread
         self._queue: list[Request] = []
@@ -56,69 +44,29 @@ class NowcastDesk(param.Parameterized):
 
     def close(self) -> None:
         """Stop all work; for the end of a session."""
-        self._reader.close()
+        super().close()
         self._models.close()
 
-    # Data
-
-    def open_now(self, source: str) -> None:
-        """Open a sample in this thread and use it at once; problems go to `data_problem`."""
-        try:
-            self.use(open_sample(source.removeprefix("sample:")))
-        except GeoscopeError as fault:
-            self.data_problem = str(fault)
-
-    def read(self, source: str, files: list[Path] | None = None, then_use: bool = False) -> None:
-        """Read in the background: "sample:NAME", "path:RELATIVE" or, with ``files``, an upload.
-
-        The result waits in `candidate`, so that its summary can be seen first; ``then_use`` uses it at once.
-        """
-        self.param.update(is_loading=True, data_problem="", candidate=None)
-        self._reader.submit(
-            lambda progress: _open(source, files),
-            on_done=lambda field: self._read_done(field, then_use),
-            on_failed=self._read_failed,
-            on_cancelled=lambda: None,
-        )
-
-    def _read_done(self, field: OpenField, then_use: bool) -> None:
-        self.is_loading = False
-        if then_use:
-            self.use(field)
-        else:
-            self.candidate = field
-
-    def _read_failed(self, fault: Exception) -> None:
-        self.param.update(is_loading=False, data_problem=in_one_line(fault))
-
-    def use(self, field: OpenField) -> None:
-        """Make a field the page's own; the forecast of the one before is dropped, and its work cancelled."""
+    def forget(self) -> None:
+        """Give the work up and drop all forecasts."""
         self.cancel()
-        state = self.state
-        is_new = state.source != field.source or self.field is not None
-        issue = field.default_issue(state.lead_steps)
-        if not is_new and 0 < state.issue_index < field.frames:  # from a link
-            issue = state.issue_index
-        frame = state.frame_index if not is_new and state.frame_index else issue + state.lead_steps
-        nothing = {"run": None, "run_b": None, "runs": {}, "problems": {}, "run_problem": ""}
-        self.param.update(candidate=None, data_problem="", **nothing)
-        with param.parameterized.batch_call_watchers(state), param.parameterized.batch_call_watchers(self):
-            if is_new:
-                state.param.update(point=None, area=None, view=None, shows_truth=False, is_playing=False)
-            self.field = field
-            state.param.update(source=field.source, issue_index=issue)
-            state.frame_index = min(frame, self.last_frame)
+        self.param.update(run=None, run_b=None, runs={}, problems={}, run_problem="")
 
     # The page's time axis
 
     @property
     def last_frame(self) -> int:
-        """Index of the last frame of the axis: the last observed one or the last lead, whichever is later."""
-        if self.field is None:
-            return 0
-        last = max(self.field.frames - 1, self.state.issue_index + self.state.lead_steps)
+        """As of every desk; with forecasts on the maps not before the last lead of these."""
         shown = [run.request for run in (self.run, self.run_b) if run is not None]
-        return max([last, *(request.issue_index + request.lead_steps for request in shown)])
+        return max([super().last_frame, *(request.issue_index + request.lead_steps for request in shown)])
+
+    @property
+    def forecast_frames(self) -> range:
+        """The leads of the leading forecast."""
+        if self.leading is None:
+            return range(0)
+        request = self.leading.request
+        return range(request.issue_index + 1, request.issue_index + request.lead_steps + 1)
 
     # Runs
 
@@ -254,33 +202,3 @@ class NowcastDesk(param.Parameterized):
                 self.runs = every
             self.run = every.get(state.model, self.run)
             self.run_b = every.get(state.model_b, self.run_b)
-
-
-def _open(source: str, files: list[Path] | None) -> OpenField:
-    kind, _, name = source.partition(":")
-    if kind == "sample":
-        return open_sample(name)
-    paths = files if files is not None else files_under_root(name)
-    one = paths[0] if isinstance(paths, list) and len(paths) == 1 else paths
-    try:
-        # Event files only from the operator's folder: they unpack to any size.
-        is_event = files is None and isinstance(one, Path) and one.suffix == ".npz"
-        rain = open_event_file(one) if is_event and isinstance(one, Path) else gs.open_radar(one)
-    except GeoscopeError as fault:
-        raise DataError(_without_folders(str(fault), paths)) from fault
-    return OpenField.of(source, name, rain)
-
-
-def _without_folders(text: str, paths: Path | list[Path]) -> str:
-    """A message without the server's own folders: users know their files by name."""
-    for path in paths if isinstance(paths, list) else [paths]:
-        text = text.replace(f"{path.parent}/", "")
-    return text
-
-
-def in_one_line(fault: Exception) -> str:
-    """What a user reads: our own errors as they are, anything else as a fault of the program."""
-    text = " ".join(str(fault).split())
-    if isinstance(fault, GeoscopeError):
-        return text
-    return f"Something went wrong inside geoscope ({type(fault).__name__}: {text[:160]}). Please report it."

@@ -14,7 +14,7 @@ from geoscope.ui.export_tab import ExportTab
 from geoscope.ui.map_board import MapBoard
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_runs import ModelChoice, nowcast_models
-from geoscope.ui.nowcast_state import DEFAULT_SOURCE, TABS, NowcastState
+from geoscope.ui.nowcast_state import TABS, NowcastState
 from geoscope.ui.page_thread import notifier
 from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
@@ -25,6 +25,7 @@ from geoscope.ui.score_downloads import ScoreDownloads
 from geoscope.ui.shell import Shell, begin, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
+from geoscope.ui.view_state import DEFAULT_SOURCE
 from geoscope.viz.colours import Theme
 
 TAB_TITLES = {"verification": "Verification", "point": "Point", "card": "Model card", "export": "Export"}

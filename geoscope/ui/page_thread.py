@@ -12,7 +12,7 @@ from typing import Any
 import panel as pn
 from bokeh.document import Document
 
-Notify = Callable[[Callable[[], None]], Any]
+from geoscope.inference.jobs import Notify
 
 
 def notifier() -> Notify:

@@ -7,12 +7,12 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_frames import is_known, when
-from geoscope.ui.nowcast_state import SPEEDS, NowcastState
+from geoscope.ui.field_desk import FieldDesk
+from geoscope.ui.map_frame import is_known, when
 from geoscope.ui.open_field import say_time
 from geoscope.ui.shell import KeysAndClock
 from geoscope.ui.timeline import Timeline
+from geoscope.ui.view_state import SPEEDS, ViewState
 
 KEYS = ["ArrowLeft", "ArrowRight", "Home", "End", " "]
 
@@ -32,7 +32,7 @@ _STICKY = """
 class Player:
     """Moves the state's frame. `view` is the panel object, `keys` hears arrow keys and gives the beat."""
 
-    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
+    def __init__(self, state: ViewState, desk: FieldDesk) -> None:
         self.state, self.desk = state, desk
         self.keys = KeysAndClock(on_key=self.press, on_tick=self.tick, keys=KEYS)
         self.axis = Timeline(sizing_mode="stretch_width", height=64, margin=(6, 12, 2, 12))
@@ -122,9 +122,7 @@ class Player:
 
     def _kind(self, index: int) -> str:
         desk, state = self.desk, self.state
-        run = desk.leading
-        has_forecast = run is not None and 0 < index - run.request.issue_index <= run.request.lead_steps
-        if has_forecast and index > state.issue_index:
+        if index in desk.forecast_frames and index > state.issue_index:
             return "verified" if is_known(desk, index) else "forecast"
         if is_known(desk, index):
             return "observed"
@@ -139,7 +137,7 @@ class Player:
             lambda *events: self.refresh(), ["issue_index", "lead_steps", "shows_truth", "is_playing"]
         )
         state.param.watch(lambda *events: self._set_beat(), ["is_playing", "speed"])
-        desk.param.watch(lambda *events: self.refresh(), ["field", "run", "run_b", "problems"])
+        desk.param.watch(lambda *events: self.refresh(), ["field", *desk.RESULTS])
         self.axis.param.watch(self._axis_moved, "frame")
         self.axis.param.watch(self._issue_moved, "issue")
 

@@ -10,11 +10,12 @@ import panel_material_ui as pmui
 from geoscope.reprojection import to_mercator
 from geoscope.ui.charts import LEGEND_CSS, MARK_LOOKS, OBSERVED_LOOK, LineChart, legend_html, model_look
 from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_frames import Series, point_mask, say_place, series
+from geoscope.ui.nowcast_frames import Series, series
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
+from geoscope.ui.places import point_mask, say_place
 
 WAYS = {"Point": "point", "Area mean": "mean", "Area maximum": "max"}
 

@@ -7,7 +7,8 @@ import param
 
 from geoscope.errors import GeoscopeError
 from geoscope.inference.jobs import JobRunner
-from geoscope.ui.nowcast_desk import NowcastDesk, in_one_line
+from geoscope.ui.field_desk import in_one_line
+from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_runs import Request
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.page_thread import Notify

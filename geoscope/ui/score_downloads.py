@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 
 from geoscope.inference.jobs import JobRunner, Report
 from geoscope.ui.exports import clean_stem
-from geoscope.ui.nowcast_desk import in_one_line
+from geoscope.ui.field_desk import in_one_line
 from geoscope.ui.page_thread import Notify
 from geoscope.ui.panes import Problem, hideable
 from geoscope.ui.score_desk import ScoreDesk

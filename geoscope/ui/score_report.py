@@ -14,9 +14,10 @@ from PIL import Image
 
 import geoscope
 from geoscope.inference.jobs import Report
-from geoscope.ui.nowcast_frames import outcomes, region_mask
+from geoscope.ui.nowcast_frames import outcomes
 from geoscope.ui.nowcast_runs import Run, title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
+from geoscope.ui.places import region_mask
 from geoscope.ui.score_lines import chart_lines, chart_looks, legend
 from geoscope.ui.score_tables import CSS as TABLE_CSS
 from geoscope.ui.score_tables import lead_table, summary_table

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import xarray as xr
 
-from geoscope.ui.nowcast_frames import say_place
 from geoscope.ui.nowcast_runs import title_of
 from geoscope.ui.open_field import OpenField, say_duration, say_time
+from geoscope.ui.places import say_place
 from geoscope.ui.score_lines import smoothed_below
 from geoscope.ui.scoring import ScoreBoard
 from geoscope.zoo.fairness import explain, fair_baselines, fairest_of

@@ -14,9 +14,9 @@ from geoscope import grids
 from geoscope.errors import DataError
 from geoscope.inference.jobs import Report
 from geoscope.metrics.accumulate import Verification
-from geoscope.ui.nowcast_frames import region_mask
 from geoscope.ui.nowcast_runs import Run
 from geoscope.ui.open_field import OpenField
+from geoscope.ui.places import region_mask
 
 SCALES_PIXELS = (1, 2, 4, 8, 16, 32, 64)
 LARGEST_SCALE = 0.5  # of the shorter side of what is verified

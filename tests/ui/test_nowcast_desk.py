@@ -9,11 +9,13 @@ import pytest
 import geoscope as gs
 from geoscope.errors import ConfigError, DataError
 from geoscope.ui import nowcast_desk
+from geoscope.ui.map_frame import when
 from geoscope.ui.nowcast_desk import NowcastDesk
-from geoscope.ui.nowcast_frames import map_frames, outcomes, point_mask, say_place, series, when
+from geoscope.ui.nowcast_frames import map_frames, outcomes, series
 from geoscope.ui.nowcast_runs import Request, Run, RunCache, nowcast_models, title_of
 from geoscope.ui.nowcast_state import NowcastState
 from geoscope.ui.open_field import OpenField, say_duration, say_time
+from geoscope.ui.places import point_mask, say_place
 from tests.ui.pages import PATIENCE, run_it, wait_for
 
 
