@@ -12,7 +12,7 @@ from geoscope.errors import ConfigError
 from geoscope.nn.initialisation import LinearInit, init_linear
 from geoscope.nn.padding import pad_to_multiple
 from geoscope.ops.cuboid_attention import Cuboids, ExtraKeys, cuboid_attention
-from geoscope.ops.cuboid_attention.cuboids import LOCAL, Axes, partition_cuboids, volume_shape
+from geoscope.ops.cuboid_attention.cuboids import LOCAL, Axes, partition_cuboids, shift_volume, volume_shape
 from geoscope.ops.cuboid_attention.positions import relative_bias, relative_position_index, table_rows
 
 
@@ -222,15 +222,14 @@ class CuboidSelfAttention(nn.Module):
 def published_global_mask(shape: Axes, cuboids: Cuboids, device: torch.device) -> Tensor:
     """Which tokens the published code shows to the global vectors when padding is ignored, (T', H', W') bool.
 
-    It lists the mask row by row and the tokens cuboid by cuboid, so it hides the wrong ones.
+    It lists the mask row by row and the tokens cuboid by cuboid, both after the shift, so it hides the wrong ones.
     """
     padded = cuboids.padded(shape)
     is_data = torch.zeros(1, *padded, dtype=torch.bool)
     is_data[:, : shape[0], : shape[1], : shape[2]] = True
     place = torch.arange(is_data.numel()).view(is_data.shape)
-    token_at = partition_cuboids(
-        torch.roll(place, [-s for s in cuboids.shift], (1, 2, 3)), cuboids.size, cuboids.strategy
-    )
+    place, is_data = (shift_volume(each, cuboids.shift) for each in (place, is_data))
+    token_at = partition_cuboids(place, cuboids.size, cuboids.strategy)
     shown = torch.zeros(is_data.numel(), dtype=torch.bool)
     shown[token_at.flatten()] = is_data.flatten()
     return shown.view(padded).to(device)

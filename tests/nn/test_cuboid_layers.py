@@ -105,6 +105,13 @@ def test_one_window_around_all_gives_the_right_mask_in_the_published_way_too():
     assert shown.sum() == 9
 
 
+def test_the_published_mask_moves_with_shifted_windows():
+    # Along a single axis both lists have the same order, so that the mask is right, shifted or not.
+    for shift in ((0, 0, 0), (0, 0, 1)):
+        cuboids = Cuboids(size=(1, 1, 2), shift=shift, padding="ignore")
+        assert published_global_mask((1, 1, 3), cuboids, CPU).flatten().tolist() == [True, True, True, False]
+
+
 def test_a_layer_without_global_vectors_returns_none_for_them():
     layer = CuboidSelfAttention(4, Cuboids(size=(1, 2, 2)), OPTIONS).double()
     assert layer(randn(1, 1, 2, 2, 4))[1] is None
