@@ -147,6 +147,43 @@ def guide_by_noisy_network(
     return guided
 
 
+def meet_target(
+    clean: Tensor, quantity: Quantity, target: Tensor | float, *, within: float = 0.0, iterations: int = 10
+) -> Tensor:
+    """``clean`` (B, ...) moved a short way so that ``quantity`` meets ``target``: for what guidance leaves over.
+
+    Gauss-Newton steps, each the shortest that would meet the target if the quantity were linear; a step that leads
+    further off is taken back and tried at half its length. A sample stops where it is ``within`` the target in every
+    number, or after ``iterations`` evaluations, at the best that was found: ask ``quantity`` how near that is.
+
+    Raises:
+        ConfigError: ``within`` is negative, ``iterations`` is below 1, or as in `guide_through_denoiser`.
+    """
+    if not within >= 0 or iterations < 1:
+        raise ConfigError(f"within={within} must be 0 or more and iterations={iterations} 1 or more")
+    best = clean.detach()
+    tried, share = best, _column(best.new_ones(len(best)))
+    least = torch.full_like(share, torch.inf)
+    move = torch.zeros_like(best.flatten(1))
+    for _ in range(iterations):
+        with torch.enable_grad():
+            leaf = tried.clone().requires_grad_()
+            value = _value(quantity(leaf), leaf)
+            gradients = _gradients(value, leaf)
+        products = torch.einsum("kbn,lbn->bkl", gradients, gradients)
+        newton = _move(gradients, products, torch.zeros_like(value), value, target, 0.0)
+        departure = _column((_wanted(target, value) - value.detach()).abs().amax(1))
+        is_better = departure < least
+        share = torch.where(is_better, (2 * share).clamp(max=1.0), share / 2)
+        best = torch.where(is_better, tried.flatten(1), best.flatten(1)).reshape(best.shape)
+        move, least = torch.where(is_better, newton, move), torch.where(is_better, departure, least)
+        if bool((least <= within).all()):
+            break
+        step = torch.where(least <= within, 0.0, share) * move
+        tried = best + step.reshape(best.shape)
+    return best
+
+
 def _check(tolerance: float, strength: float) -> None:
     if not tolerance >= 0 or not strength >= 0:
         raise ConfigError(f"tolerance={tolerance} and strength={strength} must be 0 or more")
@@ -179,6 +216,18 @@ def _gradients(value: Tensor, of: Tensor) -> Tensor:
     return torch.stack(each).flatten(2)
 
 
+def _wanted(target: Tensor | float, value: Tensor) -> Tensor:
+    """The target in a shape that broadcasts to the quantity's (B, K)."""
+    count = value.shape[1]
+    wanted = torch.as_tensor(target, dtype=value.dtype, device=value.device)
+    wanted = wanted[:, None] if wanted.ndim == 1 and count == 1 else wanted
+    if wanted.ndim and wanted.shape not in ((len(value), count), (count,)):
+        raise ConfigError(
+            f"target has shape {tuple(wanted.shape)}; it must be a number or {(len(value), count)} like the quantity"
+        )
+    return wanted
+
+
 def _move(
     gradients: Tensor,
     covariance: Tensor,
@@ -194,17 +243,11 @@ def _move(
     quantity, and to meet the target would be many times as long as the shortest move that does. Beyond ten times it
     is cut short.
     """
-    count = value.shape[1]
-    wanted = torch.as_tensor(target, dtype=value.dtype, device=value.device)
-    wanted = wanted[:, None] if wanted.ndim == 1 and count == 1 else wanted
-    if wanted.ndim and wanted.shape not in ((len(value), count), (count,)):
-        raise ConfigError(
-            f"target has shape {tuple(wanted.shape)}; it must be a number or {(len(value), count)} like the quantity"
-        )
+    wanted = _wanted(target, value)
     symmetric = (covariance + covariance.mT) / 2
     diagonal = symmetric.diagonal(dim1=-2, dim2=-1)
     lifted = (least.detach() + SMALLEST_VARIANCE - diagonal).clamp(min=0.0)
-    identity = torch.eye(count, dtype=value.dtype, device=value.device)
+    identity = torch.eye(value.shape[1], dtype=value.dtype, device=value.device)
     whole = symmetric + torch.diag_embed(lifted) + tolerance**2 * identity
     push = torch.linalg.solve(whole, (wanted - value.detach())[..., None])[..., 0]  # (B, K)
     return torch.einsum("kbn,bk->bn", gradients, push)

@@ -45,6 +45,7 @@ def published_loss(
     schedule: Schedule,
     *,
     log_variance: Tensor | None = None,
+    weights: Tensor | None = None,
     kind: Kind = "l2",
     prediction: Prediction = "eps",
     simple_weight: float = 1.0,
@@ -53,18 +54,20 @@ def published_loss(
     """PreDiff's training loss for a prediction and its target, both (B, ...), at the steps ``t`` (B,).
 
     Per sample e / exp(s_t) + s_t with e the mean error and s_t = ``log_variance``[t], a parameter (T,) that is learned
-    with the network (absent: 0); plus ``elbo_weight`` times the mean of e weighted by `Schedule.elbo_weights`.
+    with the network (absent: 0); plus ``elbo_weight`` times the mean of e weighted by `Schedule.elbo_weights`. Not
+    published: ``weights`` (B,), such as those of `min_snr_weights`, multiply e in the first term.
 
     Raises:
         ConfigError: the kind is not known, or a bound is asked for a prediction without published weights.
     """
     error = error_of_each(predicted, target, kind)
     spread = torch.zeros_like(error) if log_variance is None else log_variance[t]
-    weighted = (error / spread.exp() + spread).mean()
+    shares = torch.ones_like(error) if weights is None else weights.to(error.device, error.dtype)
+    weighted = (shares * error / spread.exp() + spread).mean()
     bound = error.new_zeros(())
     if prediction != "v":
-        weights = schedule.elbo_weights(prediction)[t.to("cpu", torch.long)].to(error.device, error.dtype)
-        bound = (weights * error).mean()
+        of_the_bound = schedule.elbo_weights(prediction)[t.to("cpu", torch.long)]
+        bound = (of_the_bound.to(error.device, error.dtype) * error).mean()
     elif elbo_weight:
         raise ConfigError("elbo_weight is published for 'eps' and 'x0', not 'v': leave it 0")
     total = simple_weight * weighted + elbo_weight * bound

@@ -9,6 +9,7 @@ from geoscope.diffusion.guidance import (
     guide_by_noisy_network,
     guide_through_denoiser,
     guide_through_estimate,
+    meet_target,
 )
 from geoscope.diffusion.levels import Levels, exploding_path, flow_path, levels_of
 from geoscope.diffusion.noise import member_noise
@@ -207,6 +208,34 @@ def test_a_denoiser_that_is_wrong_cannot_make_a_move_long(turn):
     assert torch.allclose(move[:, 0], torch.tensor(2.0).double()) == met
 
 
+def test_a_linear_target_is_met_at_once_and_by_the_shortest_way():
+    clean = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    asked = torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
+    met = meet_target(clean, linear(WEIGHTS), asked, iterations=2)
+    torch.testing.assert_close(met @ WEIGHTS, asked, rtol=0, atol=1e-12)
+    shortest = (asked - clean @ WEIGHTS).abs() / WEIGHTS.norm()
+    torch.testing.assert_close((met - clean).norm(dim=1), shortest, rtol=0, atol=1e-12)
+
+
+def test_a_curved_target_is_met_in_a_few_steps_and_never_left_further_off():
+    clean = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    asked = torch.tensor([0.01, 0.2, 0.5, 1.0, 2.0, -1.0], dtype=torch.float64)  # the last is out of reach
+    departures = [
+        (curved(meet_target(clean, curved, asked, iterations=count)) - asked).abs() for count in range(1, 13)
+    ]
+    assert (torch.stack(departures).diff(dim=0) <= 1e-12).all()
+    assert (departures[7][:5] < 1e-6).all()
+    assert float(departures[0][5]) > float(departures[-1][5]) >= 1.0
+
+
+def test_a_sample_that_is_near_enough_stays_where_it_is():
+    clean = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    asked = curved(clean) + torch.tensor([0.0, 0.05, 0.5], dtype=torch.float64)
+    met = meet_target(clean, curved, asked, within=0.1)
+    assert torch.equal(met[:2], clean[:2])
+    assert abs(float(curved(met)[2] - asked[2])) <= 0.1
+
+
 def test_strength_nought_is_no_guidance_and_a_wide_tolerance_hardly_any():
     denoise = GAUSSIAN.denoise(SCHEDULE.at)
     x, t = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).double(), torch.tensor([10, 500])
@@ -233,6 +262,12 @@ def test_the_published_gradient_has_unit_length_and_couples_the_batch():
     nearer = batch_coupled_gradient(alignment, x, t, x.mean((1, 2))[:, None] + t[:, None] / 1000 - 1e-6)
     assert float(nearer.norm()) == pytest.approx(50.0 * (8 * (1 / 8) ** 2) ** 0.5)
     torch.testing.assert_close(batch_coupled_shift(alignment, target)(x, t), gradient)
+
+
+def test_a_correction_that_cannot_be_is_refused():
+    for options, words in (({"within": -1.0}, "within=-1.0"), ({"iterations": 0}, "iterations=0 1 or more")):
+        with pytest.raises(ConfigError, match=words):
+            meet_target(torch.zeros(1, 2), curved, 1.0, **options)
 
 
 @pytest.mark.parametrize(

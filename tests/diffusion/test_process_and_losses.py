@@ -115,6 +115,14 @@ def test_the_loss_by_hand_and_its_gradient_by_the_log_variance():
     assert log_variance.grad.count_nonzero() == 2
 
 
+def test_weights_multiply_the_error_of_each_sample():
+    predicted = torch.tensor([[1.0, 3.0], [0.0, 2.0]])
+    weights = torch.tensor([2.0, 0.5])
+    loss = published_loss(predicted, torch.zeros(2, 2), torch.tensor([13, 777]), SCHEDULE, weights=weights)
+    assert loss.total.item() == (2.0 * 5.0 + 0.5 * 2.0) / 2
+    assert loss.simple.item() == 3.5
+
+
 @pytest.mark.parametrize("kind", ["eps", "x0", "v"])
 def test_min_snr_weighs_the_same_error_in_the_data_whatever_is_predicted(kind):
     """An error d in x_0 is an error d alpha/sigma in eps and d/sigma in v."""

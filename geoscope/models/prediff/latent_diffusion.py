@@ -19,7 +19,7 @@ from geoscope.diffusion.guidance import (
     guide_through_estimate,
 )
 from geoscope.diffusion.levels import Denoise, Progress, StepNoise, levels_of
-from geoscope.diffusion.losses import Kind, PublishedLoss, denoising_batch, published_loss
+from geoscope.diffusion.losses import Kind, PublishedLoss, denoising_batch, min_snr_weights, published_loss
 from geoscope.diffusion.noise import member_noise
 from geoscope.diffusion.process import as_denoise
 from geoscope.diffusion.published_guidance import batch_coupled_shift
@@ -143,18 +143,24 @@ class LatentDiffusion(nn.Module):
         *,
         kind: Kind = "l2",
         elbo_weight: float = 0.0,
+        snr_limit: float | None = None,
     ) -> PublishedLoss:
         """The published loss on latents at the steps ``t`` (B,).
 
-        ``targets`` and ``noise`` are (B, T', h, w, c), ``context`` is (B, T, h, w, c).
+        ``targets`` and ``noise`` are (B, T', h, w, c), ``context`` is (B, T, h, w, c). ``snr_limit``, not published,
+        weighs samples by `min_snr_weights`; 5 is usual.
         """
         x, wanted = denoising_batch(self.schedule, targets, t, noise, self.prediction)
+        weights = None
+        if snr_limit is not None:
+            weights = min_snr_weights(self.schedule, t, self.prediction, snr_limit)
         return published_loss(
             self.denoiser(x, t, context),
             wanted,
             t,
             self.schedule,
             log_variance=self.log_variance,
+            weights=weights,
             kind=kind,
             prediction=self.prediction,
             elbo_weight=elbo_weight,

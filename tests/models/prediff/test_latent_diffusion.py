@@ -179,6 +179,20 @@ def test_targets_are_drawn_and_scaled_and_the_context_is_neither():
         )
 
 
+def test_a_limit_on_the_signal_weighs_the_steps(trained):
+    generator = torch.Generator().manual_seed(0)
+    context = torch.randn(1, 3, 4, 4, 4, generator=generator)
+    targets, noise = torch.randn(2, 1, 2, 4, 4, 4, generator=generator).unbind()
+    t = torch.tensor([10])
+    plain = trained.training_loss(targets, context, t, noise).total
+    limited = trained.training_loss(targets, context, t, noise, snr_limit=5.0).total
+    alpha, sigma = trained.schedule.at(t)
+    assert (limited / plain).item() == pytest.approx(
+        5.0 * float(sigma) ** 2, rel=1e-5
+    )  # SNR + 1 is 1 / sigma^2
+    assert float(alpha / sigma) ** 2 > 5.0
+
+
 def test_the_state_of_the_object_is_that_of_its_networks_and_the_learned_variance():
     autoencoder, denoiser, _ = small_networks()
     plain = LatentDiffusion(autoencoder, denoiser)
