@@ -130,7 +130,8 @@ class LatentDiffusion(nn.Module):
         """The estimate of clean latents given the latents of the ``context`` (1, T, h, w, c) or (B, T, h, w, c)."""
 
         def network(x: Tensor, t: Tensor) -> Tensor:
-            return self.denoiser(x, t, context.expand(len(x), *context.shape[1:]))
+            shared = len(context) == 1
+            return self.denoiser(x, t, context.expand(len(x), *context.shape[1:]) if shared else context)
 
         return as_denoise(network, self.schedule.at, self.prediction)
 

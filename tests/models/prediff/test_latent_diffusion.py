@@ -205,6 +205,13 @@ def test_the_state_of_the_object_is_that_of_its_networks_and_the_learned_varianc
     ("call", "error", "words"),
     [
         (lambda ours, x: ours.sample(x[0], 1), ShapeError, r"context has shape \(8, 8, 1\)"),
+        (
+            lambda ours, x: ours.denoise(torch.zeros(2, 3, 4, 4, 4))(
+                torch.zeros(3, 2, 4, 4, 4), torch.zeros(3)
+            ),
+            ShapeError,
+            "differ in batch",
+        ),
         (lambda ours, x: ours.encode_context(x), ShapeError, r"expected \(B, T, H, W, C\)"),
         (lambda ours, x: ours.sample(x, 0), ConfigError, "members=0 must be 1 or more"),
         (lambda ours, x: ours.sample(x, 1, members_at_once=0), ConfigError, "members_at_once=0"),
