@@ -60,7 +60,12 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
     return flop_counter.sdpa_backward_flop_count(grad, query, key, value)
 
 
-_ON_CPU: dict[Any, Callable[..., int]] = {  # products that torch's own registry leaves out
+def _product_added(start: Any, first: Any, second: Any, **_: Any) -> int:
+    return flop_counter.bmm_flop(first, second)
+
+
+_LEFT_OUT: dict[Any, Callable[..., int]] = {  # products that torch's own registry leaves out
+    _aten.baddbmm_: _product_added,
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -77,7 +82,7 @@ class Meter(TorchDispatchMode):
         super().__init__()
         self.reading = Reading()
         self.held_bytes = 0
-        self._formulas = flop_counter.FlopCounterMode(display=False, custom_mapping=_ON_CPU).flop_registry
+        self._formulas = flop_counter.FlopCounterMode(display=False, custom_mapping=_LEFT_OUT).flop_registry
         self._held: dict[int, _Held] = {}
         self._known: set[int] = set()  # memory that was there before
         self._inside: list[str] = []
