@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import lcm
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +40,9 @@ def estimate(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Training that computes activations again.")
     ] = False,
+    recompute_in: Annotated[
+        str | None, typer.Option(help="Only in these parts of it, such as stem,head,level1.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the largest field that fits.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this file too.")
@@ -53,13 +56,18 @@ def estimate(
     """
     if json_file is not None:
         check_output("--json", json_file, (".json",), overwrite)
-    if recompute and not training:
-        raise ConfigError("--recompute is for training only; give --training too, or leave it out")
+    for option, is_given in (("--recompute", recompute), ("--recompute-in", recompute_in is not None)):
+        if is_given and not training:
+            raise ConfigError(f"{option} is for training only; give --training too, or leave it out")
+    if recompute and recompute_in is not None:
+        raise ConfigError("--recompute is everywhere and --recompute-in is not: give one of them")
     pixels = None if size is None else _pixels(size)
     from geoscope.models.costs import earthformer
     from geoscope.models.costs.estimate import cost, dtype_of
 
     config = earthformer.resized(earthformer.preset_config(preset), frames=frames, leads=leads, size=pixels)
+    if recompute_in is not None:
+        config = replace(config, recompute=tuple(part.strip() for part in recompute_in.split(",")))
     precision, prepare = dtype_of(dtype), _recomputing() if recompute else None
     modes: list[Mode] = ["inference", "training"] if training else ["inference"]
 
@@ -82,20 +90,26 @@ def estimate(
     if fits:
         console.print(_fit_table(fits, batch))
     if json_file is not None:
-        plain = {
+        facts = {
             "preset": preset,
             "input_shape": config.input_shape,
             "target_shape": config.target_shape,
             "batch": batch,
             "dtype": dtype,
-            "recompute": recompute,
+            "recompute": list(config.recompute) or recompute,
             "flop_as_published": published.flop,
-            "costs": {mode: {**asdict(one), "peak": one.peak} for mode, one in costs.items()},
-            "largest_side_by_gb": {
-                mode: dict(zip(map(str, MEMORIES_GB), sides, strict=True)) for mode, sides in fits.items()
-            },
         }
-        _write(json_file, plain, overwrite)
+        _write(json_file, {**facts, **_plain(costs, fits)}, overwrite)
+
+
+def _plain(costs: "dict[Mode, Cost]", fits: "dict[Mode, list[int]]") -> dict[str, Any]:
+    """Costs and largest fields as JSON has them."""
+    return {
+        "costs": {mode: {**asdict(one), "peak": one.peak} for mode, one in costs.items()},
+        "largest_side_by_gb": {
+            mode: dict(zip(map(str, MEMORIES_GB), sides, strict=True)) for mode, sides in fits.items()
+        },
+    }
 
 
 def _pixels(size: str) -> tuple[int, int]:
@@ -108,7 +122,7 @@ def _pixels(size: str) -> tuple[int, int]:
 
 
 def _recomputing() -> "Callable[[Any], None]":
-    from geoscope.training.engine.parts import recompute_blocks
+    from geoscope.nn.recomputation import recompute_blocks
     from geoscope.training.engine.task import listed_blocks
 
     return lambda model: recompute_blocks(listed_blocks(model))

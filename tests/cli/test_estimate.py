@@ -23,6 +23,19 @@ def test_the_table_shows_inference_and_training(run):
     assert plain["largest_side_by_gb"] == {}
 
 
+def test_recomputing_in_some_parts_is_counted(run):
+    kept = []
+    for words in ((), ("--recompute-in", "stem, head")):
+        name = f"cost{len(kept)}.json"
+        result = run(*SMALL, "--training", "--quick", "--json", name, *words)
+        assert result.exit_code == 0, result.output
+        with open(name, encoding="utf-8") as stream:
+            plain = json.load(stream)
+        kept.append(plain["costs"]["training"]["kept"])
+    assert kept[0] > kept[1]
+    assert plain["recompute"] == ["stem", "head"]
+
+
 def test_the_largest_fields_grow_with_the_memory(run, monkeypatch):
     from geoscope.cli import estimate
 
@@ -54,6 +67,15 @@ def test_the_largest_fields_grow_with_the_memory(run, monkeypatch):
         (("--preset", "earthformer_sevir", "--dtype", "int8"), "dtype 'int8' is not known"),
         (("--preset", "earthformer_sevir", "--batch", "0"), "batch=0: give at least 1"),
         (("--preset", "earthformer_sevir", "--recompute"), "--recompute is for training only"),
+        (("--preset", "earthformer_sevir", "--recompute-in", "head"), "--recompute-in is for training only"),
+        (
+            ("--preset", "earthformer_sevir", "--training", "--recompute-in", "head", "--recompute"),
+            "give one of them",
+        ),
+        (
+            ("--preset", "earthformer_sevir", "--training", "--recompute-in", "tail"),
+            "recompute='tail' is no part of this network: give stem, level1, level2, head",
+        ),
         (("--preset", "earthformer_sevir", "--json", "cost.txt"), "--json 'cost.txt' ends in '.txt'"),
     ],
 )

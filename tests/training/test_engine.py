@@ -14,10 +14,11 @@ from PIL import Image
 from torch import nn
 
 from geoscope.errors import Cancelled, ConfigError, MissingExtraError, TrainingError
+from geoscope.nn.recomputation import recompute_blocks
 from geoscope.training.engine import Settings, checkpoints, fit, learning_rate
 from geoscope.training.engine.estimate import Cost, Estimate, free_bytes, spell
 from geoscope.training.engine.loop import Training
-from geoscope.training.engine.parts import Log, move_average, recompute_blocks
+from geoscope.training.engine.parts import Log, move_average
 from tests.training.tiny_task import TinyTask, weights
 
 

@@ -104,6 +104,8 @@ class EarthformerConfig:
         code).
     initial_state: what the decoder starts from; "zeros" is a learned state without any input in it.
     final_upsample: False leaves the output at the resolution after the stem (not in the published code).
+    recompute: parts that keep no activations in training and compute them again for the gradient: "stem", "head", and
+        "level1" (the finest) and on, encoder and decoder alike.
     match_published: see `AttentionOptions`; set by `checkpoints.from_published`.
     """
 
@@ -140,6 +142,7 @@ class EarthformerConfig:
     feed_forward_init: LinearInit = "0"
     resampling_init: LinearInit = "0"
     match_published: bool = False
+    recompute: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("input_shape", "target_shape"):
@@ -185,7 +188,18 @@ class EarthformerConfig:
                 f"the last stem stage is {self.stages[-1].width} wide: it must be "
                 f"base_width={self.base_width}"
             )
+        wrong = [part for part in self.recompute if part not in self.parts]
+        if wrong:
+            raise ConfigError(
+                f"recompute={wrong[0]!r} is no part of this network: give {', '.join(self.parts)}"
+            )
         _ = self.levels
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What ``recompute`` may name."""
+        levels = (f"level{number}" for number in range(1, len(self.encoder_depth) + 1))
+        return "stem", *levels, *(["head"] if self.final_upsample else [])
 
     @property
     def stages(self) -> tuple[StemStage, ...]:

@@ -16,6 +16,7 @@ from geoscope.models.earthformer.initial import Head, Stem
 from geoscope.models.earthformer.prepared import PreparedEarthformer
 from geoscope.nn.initialisation import init_linear
 from geoscope.nn.position_embedding import PositionEmbedding
+from geoscope.nn.recomputation import recompute_blocks
 
 
 class Earthformer(nn.Module):
@@ -47,6 +48,8 @@ class Earthformer(nn.Module):
                 torch.zeros(vectors.count, vectors.layer.ratio * config.base_width)
             )
             nn.init.trunc_normal_(self.global_vectors, std=0.02)
+        for part in config.recompute:
+            recompute_blocks(self.blocks(part))
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
@@ -81,6 +84,15 @@ class Earthformer(nn.Module):
             ConfigError: another dtype.
         """
         return PreparedEarthformer(self, dtype)
+
+    def blocks(self, part: str) -> list[nn.Module]:
+        """The blocks of ``part``, one of `EarthformerConfig.parts`."""
+        if part in ("stem", "head"):
+            place = self.stem if part == "stem" else self.head
+            return [] if place is None else list(place.convs)
+        i = int(part.removeprefix("level")) - 1
+        halves = (self.encoder.levels[i], self.decoder.self_levels[i], self.decoder.cross_levels[i])
+        return [block for half in halves for block in half.children()]
 
     def initial_state(self, memory: Tensor) -> Tensor:
         """What the decoder starts from, (B, T', h, w, C), given the coarsest memory (B, T, h, w, C)."""

@@ -73,10 +73,6 @@ class PreparedEarthformer(nn.Module):
 def _fixed(model: "Earthformer", dtype: torch.dtype) -> "Earthformer":
     """A copy of ``model`` with the layers of `geoscope.nn.inference_layers`, summed taps and a kept first state."""
     fixed = copy.deepcopy(model).requires_grad_(False).eval()
-    for module in fixed.modules():
-        module.__dict__.pop(
-            "forward", None
-        )  # a wrapper around the original's, set for recomputing in training
     stream = stream_dtype(dtype)
     fixed.to(stream)
     if fixed.head is not None:

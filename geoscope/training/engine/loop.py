@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoscope.errors import Cancelled, TrainingError
+from geoscope.nn.recomputation import recompute_blocks
 from geoscope.training.engine import checkpoints
 from geoscope.training.engine.estimate import Estimate, probe
 from geoscope.training.engine.parts import (
@@ -23,7 +24,6 @@ from geoscope.training.engine.parts import (
     gradients_by_part,
     loader,
     move_average,
-    recompute_blocks,
 )
 from geoscope.training.engine.settings import Settings, learning_rate
 from geoscope.training.engine.task import Batch, Progress, Task

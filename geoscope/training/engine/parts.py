@@ -4,11 +4,10 @@ import csv
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from geoscope.training.engine.task import Batch
@@ -51,21 +50,6 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
         slow.lerp_(fast, 1.0 - keep)
     for old, new in zip(average.buffers(), network.buffers(), strict=True):
         old.copy_(new)
-
-
-def recompute_blocks(blocks: list[nn.Module]) -> None:
-    """Let these blocks forget their activations in training and compute them again in the backward pass."""
-    for block in blocks:
-        block.forward = _recomputing(block, block.forward)  # type: ignore[method-assign]
-
-
-def _recomputing(block: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*args: Any, **options: Any) -> Any:
-        if not (block.training and torch.is_grad_enabled()):
-            return forward(*args, **options)
-        return cast(Any, checkpoint(forward, *args, use_reentrant=False, **options))
-
-    return run
 
 
 def gradients_by_part(groups: list[dict[str, Any]]) -> list[list[nn.Parameter]]:

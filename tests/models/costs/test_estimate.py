@@ -11,7 +11,7 @@ from geoscope.models.costs.estimate import cost, dtype_of
 from geoscope.models.costs.largest import largest_sides
 from geoscope.models.costs.meter import Meter
 from geoscope.models.costs.steps import forecast, training_loss
-from geoscope.training.engine.parts import recompute_blocks
+from geoscope.nn.recomputation import recompute_blocks
 from geoscope.training.engine.task import listed_blocks
 
 
@@ -76,6 +76,17 @@ def test_training_keeps_activations_and_recomputing_keeps_fewer(small):
     assert again.kept < 0.5 * plain.kept
     assert plain.flop < again.flop <= 1.34 * plain.flop  # one more forward pass at most
     assert sum(part.kept for part in plain.parts.values()) == plain.kept
+
+
+def test_recomputing_by_part_keeps_less_and_costs_that_part_once_more(small):
+    plain = cost(small, "training")
+    for part in small.parts:
+        again = cost(replace(small, recompute=(part,)), "training")
+        assert again.kept < plain.kept, part
+        forward = sum(
+            own.flop for name, own in plain.parts.items() if name.replace("level ", "level").find(part) >= 0
+        )
+        assert 0 < again.flop - plain.flop <= forward, part
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def test_full_attention_compares_every_token_with_every_token():
 def test_operations_and_bytes_are_linear_in_the_batch(batch):
     one, many = attend(Cuboids(size=(2, 4, 4))).reading, attend(Cuboids(size=(2, 4, 4)), batch).reading
     assert (many.flop, many.peak) == (batch * one.flop, batch * one.peak)
-    assert many.moved == pytest.approx(batch * one.moved, abs=64)  # what a single number costs, whatever the batch
+    assert many.moved == pytest.approx(
+        batch * one.moved, abs=64
+    )  # what a single number costs, whatever the batch
 
 
 @pytest.mark.parametrize("size", [(1, 2, 2), (2, 2, 2), (2, 4, 4), (4, 8, 8)])

@@ -164,6 +164,22 @@ def test_time_groups_of_a_cross_attention_see_their_part_of_the_memory():
     assert torch.isfinite(Earthformer(config)(torch.randn(1, 3, 8, 8, 2))).all()
 
 
+def test_what_is_recomputed_has_the_same_gradients_to_the_bit():
+    config = replace(
+        TINY, encoder_depth=(1, 1), decoder_depth=(1, 1), dropout=Dropout(attention=0.1, feed_forward=0.1)
+    )
+    x, found = torch.randn(2, 3, 8, 8, 2), {}
+    for recompute in ((), ("stem",), ("level1",), ("level2",), ("head",), config.parts):
+        torch.manual_seed(0)
+        model = Earthformer(replace(config, recompute=recompute))
+        model(x).square().mean().backward()
+        found[recompute] = [p.grad for p in model.parameters() if p.grad is not None]
+        assert model.blocks("level2")
+    plain = found.pop(())
+    for recompute, grads in found.items():
+        assert all(torch.equal(a, b) for a, b in zip(plain, grads, strict=True)), recompute
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 2, 8, 8, 2), (1, 3, 8, 8, 1), (1, 3, 9, 8, 2)])
 def test_an_input_of_another_shape_is_refused(shape):
     with pytest.raises(ShapeError, match="input has shape"):
@@ -187,6 +203,11 @@ def test_an_input_of_another_shape_is_refused(shape):
         ({"encoder_attention": ["axial", "axial"]}, "encoder_attention lists 2 levels"),
         ({"encoder_attention": "spiral"}, "pattern 'spiral'"),
         ({"downsample": (0, 2, 2)}, "downsample="),
+        (
+            {"recompute": ("level2",)},
+            "recompute='level2' is no part of this network: give stem, level1, head",
+        ),
+        ({"recompute": ("head",), "final_upsample": False}, "give stem, level1$"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused_by_name(changes, message):

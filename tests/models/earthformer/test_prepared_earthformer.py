@@ -15,8 +15,8 @@ from geoscope.models.earthformer.presets import (
     earthformer_sevir_lr,
 )
 from geoscope.nn.cuboid_self_attention import GlobalVectors
+from geoscope.nn.recomputation import recompute_blocks
 from geoscope.nn.resampling import Upsample
-from geoscope.training.engine.parts import recompute_blocks
 
 TINY = EarthformerConfig(
     input_shape=(3, 8, 8, 2),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from geoscope.errors import ConfigError, ShapeError
 from geoscope.models.networks import NAMES, build
 from geoscope.models.networks.frames import FrameNetwork, Frames, Hints, parameter_count, scheduled_hints
-from geoscope.training.engine.parts import recompute_blocks
+from geoscope.nn.recomputation import recompute_blocks
 
 # Parameters: the small preset for 10 -> 10 frames of 64x64, the published one for 13 -> 12 frames of 384x384, and
 # what the Earthformer paper's table for SEVIR says, in millions. Rainformer: see its docstring; Earthformer's is the
