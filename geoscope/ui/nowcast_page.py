@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import panel as pn
 import panel_material_ui as pmui
@@ -19,10 +18,12 @@ from geoscope.ui.page_thread import notifier
 from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
 from geoscope.ui.point_tab import PointTab
-from geoscope.ui.run_steps import ModelStep, RunStep, TimeStep, usable
+from geoscope.ui.question_steps import TimeStep
+from geoscope.ui.run_steps import ModelStep, RunStep, usable
 from geoscope.ui.score_desk import ScoreDesk
 from geoscope.ui.score_downloads import ScoreDownloads
-from geoscope.ui.shell import Shell, begin, step
+from geoscope.ui.serving import serve_page
+from geoscope.ui.shell import Shell, step
 from geoscope.ui.uploads import UploadLimits, UploadReceiver
 from geoscope.ui.verification_tab import VerificationTab
 from geoscope.ui.view_state import DEFAULT_SOURCE
@@ -34,13 +35,12 @@ _CARD_CSS = """
 h1 { font-size: 18px; } h2 { font-size: 15px; margin: 14px 0 4px; } p, ul { margin: 4px 0; max-width: 120ch; }
 table { border-collapse: collapse; border: 0 !important; font-variant-numeric: tabular-nums; }
 th, td { border: 0 !important; border-bottom: 1px solid #8884 !important;
-  padding: 3px 12px 3px 0 !important; text-align: left; font-size: 13px; }
-th { font-size: 12px; line-height: 15px; font-weight: 500; vertical-align: bottom; word-break: keep-all; }
+  padding: 3px 9px 3px 0 !important; text-align: left; font-size: 12px; }
+th { font-size: 11px; line-height: 14px; font-weight: 500; vertical-align: bottom; word-break: keep-all; }
 td:first-child { white-space: nowrap; } td { min-width: 40px; }
 code { color: inherit !important; background: none !important; font-size: 12px; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; }
 """
-MILLISECONDS_TO_SETTLE = 600  # before a change is written into the address
 
 
 class NowcastPage:
@@ -176,42 +176,5 @@ def _refuse_models(state: NowcastState, choices: Sequence[ModelChoice]) -> list[
 
 
 def serve_nowcast(pages: Sequence[str] = ("nowcast",)) -> NowcastPage:
-    """Make the page of this session, read and write its address, and mark it servable."""
-    begin()
-    location = pn.state.location
-    page = NowcastPage(pages, dict(location.query_params) if location is not None else {})
-    if location is not None:
-        _write_address(page, location)
-    pn.state.on_session_destroyed(lambda context: page.close())
-    pn.state.onload(page.begin)
-    page.shell.page.servable()
-    return page
-
-
-def _write_address(page: NowcastPage, location: Any) -> None:
-    """Keep the address in step with the state, when it has been still for a moment: each change is a history entry."""
-    pending: list[Any] = []
-    document = pn.state.curdoc
-
-    def write() -> None:
-        pending.clear()
-        query = page.state.address()
-        if page.state.is_playing or page.desk.field is None:
-            return
-        if {key: str(value) for key, value in location.query_params.items() if value is not None} != query:
-            location.search = "?" + "&".join(f"{key}={_quoted(value)}" for key, value in query.items())
-
-    def settle(*events: Any) -> None:
-        if document is None:
-            return
-        if pending:
-            document.remove_timeout_callback(pending.pop())
-        pending.append(document.add_timeout_callback(write, MILLISECONDS_TO_SETTLE))
-
-    page.state.param.watch(settle, [*NowcastState.IN_ADDRESS, "is_playing"])
-    for bounds in (page.board.maps.x_range, page.board.maps.y_range):
-        bounds.on_change("end", lambda attr, old, new: page.board.remember_view())
-
-
-def _quoted(value: str) -> str:
-    return quote(value, safe=",:.-")
+    """Make the page of this session and mark it servable."""
+    return serve_page(lambda query: NowcastPage(pages, query))

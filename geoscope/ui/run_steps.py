@@ -1,8 +1,7 @@
-"""Steps 2 to 4 of the nowcast page: issue time, model and lead, run and cancel with progress."""
+"""Steps 3 and 4 of the nowcast page: models, run and cancel with progress."""
 
 import html
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import panel_material_ui as pmui
@@ -10,82 +9,22 @@ import panel_material_ui as pmui
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_runs import ModelChoice, Run, title_of
 from geoscope.ui.nowcast_state import NowcastState
-from geoscope.ui.open_field import say_duration, say_time
+from geoscope.ui.open_field import say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
+from geoscope.ui.question_steps import FULL, LeadStep
 
-MOST_LEADS = 24
-_FULL: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (5, 12), "size": "small"}
 _STAGE_CSS = """
 div { font: 12px/16px Roboto, sans-serif; min-height: 32px; color: var(--panel-on-surface-color);
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 """
 
 
-class TimeStep:
-    """Step 2: the issue time, and whether later frames are shown."""
-
-    def __init__(self, state: NowcastState, desk: NowcastDesk) -> None:
-        self.state, self.desk = state, desk
-        self._issue = pmui.Select(label="Issue time", options={"–": 0}, value=0, **_FULL)
-        self._truth = pmui.Switch.from_param(
-            state.param.shows_truth,
-            label="Show what happened later",
-            description="",
-            margin=(2, 12),
-            size="small",
-        )
-        self.content = [self._issue, self._truth]
-        desk.param.watch(lambda *events: self._fill(), "field")
-        state.param.watch(lambda *events: self._follow(), "issue_index")
-        self._issue.param.watch(self._chosen, "value")
-        self._fill()
-
-    def _fill(self) -> None:
-        field = self.desk.field
-        if field is not None:
-            options = {say_time(time): index for index, time in enumerate(field.times)}
-            self._issue.param.update(options=options, value=self.state.issue_index)
-
-    def _follow(self) -> None:
-        if self.state.issue_index in self._issue.options.values():
-            self._issue.value = self.state.issue_index
-
-    def _chosen(self, event: Any) -> None:
-        if event.new is not None and self.desk.field is not None:
-            self.state.issue_index = int(event.new)
-
-
 class ModelStep:
     """Step 3: the models of forecasts A and B, lead and device."""
 
     def __init__(self, state: NowcastState, desk: NowcastDesk, choices: Sequence[ModelChoice]) -> None:
-        self.state, self.desk = state, desk
-        self._lead = pmui.Select(
-            label="Lead", options={"–": state.lead_steps}, value=state.lead_steps, **_FULL
-        )
-        state.param.device.objects = _devices()
-        self._device = pmui.Select.from_param(state.param.device, label="Device", description="", **_FULL)
         models = [_model_select(state, name, choices) for name in ("model", "model_b")]
-        self.content = [*models, self._lead, self._device]
-        desk.param.watch(lambda *events: self._fill(), "field")
-        state.param.watch(lambda *events: self._fill(), "lead_steps")
-        self._lead.param.watch(self._chosen, "value")
-        self._fill()
-
-    def _fill(self) -> None:
-        field = self.desk.field
-        if field is not None:
-            steps = sorted({*range(1, MOST_LEADS + 1), self.state.lead_steps})
-            options = {f"{say_duration(n * field.step)} ({n} frames)": n for n in steps}
-            is_relabelled = options != self._lead.options
-            self._lead.param.update(options=options, value=self.state.lead_steps)
-            # A list shows the text that it was sent with its value, and the same value is not sent again.
-            if is_relabelled:
-                self._lead.param.trigger("value")
-
-    def _chosen(self, event: Any) -> None:
-        if event.new:
-            self.state.lead_steps = int(event.new)
+        self.content = [*models, *LeadStep(state, desk).content]
 
 
 def _model_select(state: NowcastState, name: str, choices: Sequence[ModelChoice]) -> pmui.Select:
@@ -96,7 +35,7 @@ def _model_select(state: NowcastState, name: str, choices: Sequence[ModelChoice]
         options={choice.label: choice.name for choice in choices},
         disabled_options=[choice.name for choice in choices if choice.obstacle],
         description="",
-        **_FULL,
+        **FULL,
     )
 
 
@@ -109,7 +48,7 @@ class RunStep:
             label="Run forecast",
             icon="bolt",
             on_click=lambda event: desk.start(),
-            **{**_FULL, "size": "medium"},
+            **{**FULL, "size": "medium"},
         )
         self._cancel = pmui.Button(
             label="Cancel",
@@ -118,7 +57,7 @@ class RunStep:
             variant="outlined",
             on_click=lambda event: desk.cancel(),
             disabled=True,
-            **{**_FULL, "size": "medium"},
+            **{**FULL, "size": "medium"},
         )
         self._bar = pmui.LinearProgress(
             value=0, variant="determinate", margin=(4, 12), sizing_mode="stretch_width"
@@ -190,15 +129,6 @@ def _say_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, int(np.ceil(seconds)))} s"
     return f"{int(np.ceil(seconds / 60))} min"
-
-
-def _devices() -> list[str]:
-    """The devices that can be chosen here, without importing torch when the page opens."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    has_gpu = find_spec("torch") is not None and Path("/dev/nvidia0").exists()
-    return ["auto", "cpu", "cuda"] if has_gpu else ["auto", "cpu"]
 
 
 def usable(choices: Sequence[ModelChoice]) -> list[str]:

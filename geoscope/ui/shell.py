@@ -12,6 +12,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 import param
+from panel.io.resources import LOCAL_DIST
 
 from geoscope.viz.colours import Theme
 
@@ -188,6 +189,10 @@ def pages_beside(app: Path) -> list[str]:
 def begin() -> None:
     """What every page says to Panel before it makes anything."""
     pn.extension(notifications=False, respect_explicit_sizing=True)
+    # Bokeh forgets a session whose browser is slow to connect and makes it anew, without this: its style sheets would
+    # then be asked for on another host.
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.template_variables.setdefault("dist_url", LOCAL_DIST)
 
 
 class Shell:

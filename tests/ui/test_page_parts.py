@@ -5,6 +5,8 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+from bokeh.document import Document
+from panel.io.state import set_curdoc
 from panel_material_ui.base import MaterialComponent
 
 from geoscope.ui.data_step import DropZone, summary_html
@@ -13,7 +15,7 @@ from geoscope.ui.nowcast_runs import Run
 from geoscope.ui.open_field import OpenField
 from geoscope.ui.page_thread import through
 from geoscope.ui.panes import Problem
-from geoscope.ui.shell import KeysAndClock, page_switch, pages_beside
+from geoscope.ui.shell import KeysAndClock, begin, page_switch, pages_beside
 from geoscope.ui.uploads import UploadReceiver
 from tests.ui.pages import picture, run_it, wait_for
 
@@ -249,6 +251,13 @@ def test_the_switch_shows_only_pages_that_exist(tmp_path):
     for name in ("nowcast.py", "segment.py", "other.py"):
         (tmp_path / name).touch()
     assert pages_beside(tmp_path / "nowcast.py") == ["nowcast", "segment"]
+
+
+def test_a_session_made_without_its_page_asks_no_other_host_for_styles():
+    document = Document()
+    with set_curdoc(document):
+        begin()
+    assert document.template_variables["dist_url"] == "static/extensions/panel/"
 
 
 def test_work_of_other_threads_reaches_the_page_by_its_own_thread_and_a_page_that_is_gone_hears_nothing():
