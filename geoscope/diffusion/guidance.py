@@ -49,7 +49,7 @@ def guide_through_denoiser(
 
     Raises:
         ConfigError: ``tolerance`` or ``strength`` is negative; from the guided denoiser: the quantity is not (B,) or
-            (B, K), the target does not fit it, or no gradient comes through ``denoise``.
+            (B, K) or has no gradient, the target does not fit it, or no gradient comes through ``denoise``.
     """
     _check(tolerance, strength)
 
@@ -63,9 +63,16 @@ def guide_through_denoiser(
                     "guide_through_denoiser: the denoiser gives an estimate without a gradient; let it record one, "
                     "or take guide_through_estimate"
                 )
-            value = _value(quantity(clean), x)
-            at_clean = _gradients(value, clean)
-            at_state = _gradients(value, state)
+            value, at_clean = _felt(quantity, clean)
+            # Of the quantity's own graph (a decoder, say) only the gradient goes on, back through the denoiser.
+            at_state = torch.stack(
+                [
+                    torch.autograd.grad(
+                        clean, state, each.reshape(clean.shape), retain_graph=True, materialize_grads=True
+                    )[0]
+                    for each in at_clean
+                ]
+            ).flatten(2)
         reach = _reach(sigma, alpha)
         covariance = reach[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_state)
         lengths = reach * (at_clean.norm(dim=-1) * at_state.norm(dim=-1)).mT
@@ -102,13 +109,10 @@ def guide_through_estimate(
         alpha, sigma = (_column(part) for part in path(t, x))
         remaining = prior_variance * sigma**2 / (prior_variance * alpha**2 + sigma**2)  # Var(x_0 | x_t)
         clean = denoise(x, t).detach()
-        with torch.enable_grad():
-            leaf = clean.requires_grad_()
-            value = _value(quantity(leaf), x)
-            at_clean = _gradients(value, leaf)
+        value, at_clean = _felt(quantity, clean)
         covariance = remaining[:, :, None] * torch.einsum("kbn,lbn->bkl", at_clean, at_clean)
         move = _move(at_clean, covariance, torch.zeros_like(value), value, target, tolerance)
-        return clean.detach() + strength * (remaining * move).reshape(x.shape)
+        return clean + strength * (remaining * move).reshape(x.shape)
 
     return guided
 
@@ -134,10 +138,7 @@ def guide_by_noisy_network(
     def guided(x: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = (_column(part) for part in path(t, x))
         clean = denoise(x, t).detach()
-        with torch.enable_grad():
-            state = x.detach().requires_grad_()
-            value = _value(quantity(state, t), x)
-            at_state = _gradients(value, state)
+        value, at_state = _felt(lambda state: quantity(state, t), x)
         # Multiplied through by alpha^2 / sigma^2, so that nothing is divided by an alpha of 0.
         products = torch.einsum("kbn,lbn->bkl", at_state, at_state)
         softened = tolerance * alpha / sigma
@@ -166,13 +167,10 @@ def meet_target(
     least = torch.full_like(share, torch.inf)
     move = torch.zeros_like(best.flatten(1))
     for _ in range(iterations):
-        with torch.enable_grad():
-            leaf = tried.clone().requires_grad_()
-            value = _value(quantity(leaf), leaf)
-            gradients = _gradients(value, leaf)
+        value, gradients = _felt(quantity, tried)
         products = torch.einsum("kbn,lbn->bkl", gradients, gradients)
         newton = _move(gradients, products, torch.zeros_like(value), value, target, 0.0)
-        departure = _column((_wanted(target, value) - value.detach()).abs().amax(1))
+        departure = _column((_wanted(target, value) - value).abs().amax(1))
         is_better = departure < least
         share = torch.where(is_better, (2 * share).clamp(max=1.0), share / 2)
         best = torch.where(is_better, tried.flatten(1), best.flatten(1)).reshape(best.shape)
@@ -198,22 +196,26 @@ def _reach(sigma: Tensor, alpha: Tensor) -> Tensor:
     return _column(sigma**2 / alpha.clamp(min=torch.finfo(alpha.dtype).eps))
 
 
-def _value(value: Tensor, x: Tensor) -> Tensor:
-    """The quantity as (B, K)."""
-    if value.ndim not in (1, 2) or len(value) != len(x):
-        raise ConfigError(
-            f"the guided quantity has shape {tuple(value.shape)}; it must be (B,) or (B, K) for B={len(x)} samples"
-        )
-    return value[:, None] if value.ndim == 1 else value
-
-
-def _gradients(value: Tensor, of: Tensor) -> Tensor:
-    """d value / d of as (K, B, N), sample by sample; a number that does not depend on ``of`` has gradient 0."""
-    each = [
-        torch.autograd.grad(column.sum(), of, retain_graph=True, materialize_grads=True)[0]
-        for column in value.unbind(1)
-    ]
-    return torch.stack(each).flatten(2)
+def _felt(quantity: Quantity, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The quantity of ``x`` as (B, K), and its gradient, sample by sample, as (K, B, N)."""
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        value = quantity(leaf)
+        if value.ndim not in (1, 2) or len(value) != len(x):
+            raise ConfigError(
+                f"the guided quantity has shape {tuple(value.shape)}; it must be (B,) or (B, K) for B={len(x)} "
+                "samples"
+            )
+        if not value.requires_grad:
+            raise ConfigError(
+                "the guided quantity has no gradient: count softly (a sigmoid about the threshold) where it counts"
+            )
+        value = value[:, None] if value.ndim == 1 else value
+        each = [
+            torch.autograd.grad(column.sum(), leaf, retain_graph=True, materialize_grads=True)[0]
+            for column in value.unbind(1)
+        ]
+    return value.detach(), torch.stack(each).flatten(2)
 
 
 def _wanted(target: Tensor | float, value: Tensor) -> Tensor:
@@ -249,5 +251,5 @@ def _move(
     lifted = (least.detach() + SMALLEST_VARIANCE - diagonal).clamp(min=0.0)
     identity = torch.eye(value.shape[1], dtype=value.dtype, device=value.device)
     whole = symmetric + torch.diag_embed(lifted) + tolerance**2 * identity
-    push = torch.linalg.solve(whole, (wanted - value.detach())[..., None])[..., 0]  # (B, K)
+    push = torch.linalg.solve(whole, (wanted - value)[..., None])[..., 0]  # (B, K)
     return torch.einsum("kbn,bk->bn", gradients, push)

@@ -284,6 +284,10 @@ def test_a_correction_that_cannot_be_is_refused():
             r"quantity has shape \(\); it must be \(B,\) or \(B, K\) for B=2",
         ),
         (
+            lambda d: guide_through_denoiser(d, lambda_path, lambda clean: (clean > 0).double().mean(1), 1.0),
+            "the guided quantity has no gradient: count softly",
+        ),
+        (
             lambda d: guide_through_estimate(d, lambda_path, linear(PAIR), torch.zeros(3)),
             r"target has shape \(3,\); it must be a number or \(2, 2\)",
         ),
