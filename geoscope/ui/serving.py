@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import panel as pn
 
+from geoscope.ui.field_board import FieldBoard
 from geoscope.ui.field_desk import FieldDesk
-from geoscope.ui.map_board import MapBoard
 from geoscope.ui.shell import Shell, begin
 from geoscope.ui.view_state import ViewState
 
@@ -28,7 +28,7 @@ class FieldPage(Protocol):
         ...
 
     @property
-    def board(self) -> MapBoard:
+    def board(self) -> FieldBoard:
         """The maps, whose view stands in the address."""
         ...
 
