@@ -1,6 +1,7 @@
 """The middle of a page over a field: tools, linked maps with their captions, legend, cursor readout and credit."""
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -60,7 +61,7 @@ _READOUT = """
 """
 
 
-class FieldBoard:
+class FieldBoard(ABC):
     """Draws what `frames` says. `view` is the panel object; `refresh` draws the frame of the state.
 
     A page's own board says which maps there are and what the readout calls them (`NAMES`, the first one is of the
@@ -110,17 +111,17 @@ class FieldBoard:
 
     # What a page says of its own maps
 
+    @abstractmethod
     def frames(self, index: int) -> Mapping[str, MapFrame]:
         """What each map shows at a frame of the axis, by its name."""
-        raise NotImplementedError
 
     def layers(self) -> list[str]:
         """The layers whose colours the legend explains, the field's own first."""
         return ["rain"]
 
+    @abstractmethod
     def make_tools(self) -> Any:
         """The row above the maps; for the panel object."""
-        raise NotImplementedError
 
     def scale_of(self, layer: str) -> ColourScale:
         """The colour scale of a layer: "difference", or anything else in the field's own colours."""
