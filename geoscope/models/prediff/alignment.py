@@ -40,25 +40,36 @@ class AttentionPool(nn.Module):
 
 
 class AlignmentNetwork(nn.Module):
-    """Noisy latents (B, T, H, W, C) at diffusion time t (B,) -> (B, T, out), or (B, out) over the whole volume."""
+    """Noisy latents (B, T, H, W, C) at diffusion time t (B,) -> (B, T', out), or (B, out) over the whole volume.
+
+    T' is T, or the config's ``last_frames``. Global vectors are pooled beside the tokens.
+    """
 
     def __init__(self, config: AlignmentConfig) -> None:
         super().__init__()
         self.config = config
         deepest = config.levels[-1]
         steps, rows, columns = deepest.shape
-        tokens = rows * columns * (1 if config.readout == "frames" else steps)
+        tokens = rows * columns * (1 if config.readout == "frames" else steps) + config.global_vectors
         self.body = LatentBody(config, config.channels)
-        self.norm = latent_norm(deepest.width)
+        self.norm = latent_norm(deepest.width, config.norm_groups)
         self.pool = AttentionPool(deepest.width, tokens, config.out_channels, config.heads)
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
         check_latents(z, self.config.shape, "the noisy latents")
         check_times(t, z.shape[0])
-        ends, _ = self.body(z, self.body.levels.told(self.body.time(t)), last_use=True)
+        ends, g = self.body(z, self.body.levels.told(self.body.time(t)), last_use=False)
         deepest = ends[-1]
-        by_frame = self.config.readout == "frames"
-        pieces = deepest.flatten(0, 1)[:, None] if by_frame else deepest  # one volume for each number
-        volume = pieces.movedim(-1, 1).contiguous()
-        out = self.pool(F.silu(self.norm(volume)).flatten(2))
-        return out.unflatten(0, deepest.shape[:2]) if by_frame else out
+        if self.config.readout == "volume":
+            return self._read(deepest.flatten(1, 3), g)
+        deepest = deepest[:, -(self.config.last_frames or deepest.shape[1]) :]
+        batch, steps = deepest.shape[:2]
+        if g is not None:
+            # The published code pairs frames with the vectors of other samples where there are several.
+            g = g.repeat(steps, 1, 1) if self.config.match_published else g.repeat_interleave(steps, 0)
+        return self._read(deepest.flatten(0, 1).flatten(1, 2), g).unflatten(0, (batch, steps))
+
+    def _read(self, tokens: Tensor, g: Tensor | None) -> Tensor:
+        """(N, L, C) and global vectors (N, K, C) -> (N, out)."""
+        tokens = tokens if g is None else torch.cat([tokens, g], dim=1)
+        return self.pool(F.silu(self.norm(tokens.mT.contiguous())))

@@ -31,7 +31,7 @@ EMA_PREFIX = "model_ema."
 FIRST_STAGE_PREFIX = "first_stage_model."
 ALIGNMENT_PREFIX = "alignment_model."
 # What else a Lightning checkpoint of PreDiff holds; none of it belongs to a network.
-_BESIDE = ("logvar", "betas", "lvlb_weights", "scale_factor")
+_BESIDE = ("logvar", "betas", "lvlb_weights", "scale_factor", "cond_ids")
 _BESIDE_PREFIXES = (
     *(EMA_PREFIX, FIRST_STAGE_PREFIX, "cond_stage_model.", ALIGNMENT_PREFIX, "loss."),
     *("alphas_", "sqrt_", "log_one_minus_", "posterior_"),

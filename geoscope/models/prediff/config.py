@@ -68,6 +68,10 @@ class BodyConfig(ABC):
     downsample: patches merged between levels, (t, h, w).
     global_vectors: how many vectors see the whole volume; 0 for none. global_layer, global_feed_forward: how.
     time_width: width of the embedding of the diffusion time, over base_width.
+    norm_groups: of the norms over volumes, or their greatest common divisor with the width. None follows the
+        published code: 32 where that divides the width, else single channels. The norm of single channels undoes
+        what is added to a channel: at widths of 32 and below diffusion time then goes unseen without
+        ``scale_and_shift``.
     scale_and_shift: the embedding scales and shifts the normed features instead of being added before the norm.
     positions: "t" embeds steps only and takes any rows and columns (not in the published code).
     match_published: see `AttentionOptions`; set by `checkpoints`.
@@ -95,6 +99,7 @@ class BodyConfig(ABC):
     relative_positions: bool = True
     final_projection: bool = True
     time_width: int = 4
+    norm_groups: int | None = None
     scale_and_shift: bool = False
     attention_init: LinearInit = "0"
     feed_forward_init: LinearInit = "0"
@@ -111,6 +116,10 @@ class BodyConfig(ABC):
         if self.base_width < 1 or self.time_width < 1:
             raise ConfigError(
                 f"base_width={self.base_width}, time_width={self.time_width}: give at least 1 for each"
+            )
+        if self.norm_groups is not None and self.norm_groups < 1:
+            raise ConfigError(
+                f"norm_groups={self.norm_groups}: give at least 1, or None for the published rule"
             )
         if self.widths is not None and (
             len(self.widths) != len(self.depth) or self.widths[0] != self.base_width
@@ -238,6 +247,7 @@ class AlignmentConfig(BodyConfig):
 
     out_channels: numbers of each frame, or of the whole volume.
     readout: "frames" gives (B, T, out_channels), "volume" (B, out_channels).
+    last_frames: only so many frames at the end are read out; None reads all.
     """
 
     shape: tuple[int, int, int, int]
@@ -245,6 +255,7 @@ class AlignmentConfig(BodyConfig):
     depth: tuple[int, ...] = (1, 1)
     out_channels: int = 1
     readout: Readout = "frames"
+    last_frames: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) != 4 or min(self.shape) < 1:
@@ -253,6 +264,20 @@ class AlignmentConfig(BodyConfig):
             raise ConfigError(f"out_channels={self.out_channels}: give at least 1")
         if self.readout not in ("frames", "volume"):
             raise ConfigError(f"readout={self.readout!r}: choose 'frames' or 'volume'")
+        if self.last_frames is not None and not (
+            1 <= self.last_frames <= self.shape[0] and self.readout == "frames"
+        ):
+            raise ConfigError(
+                f"last_frames={self.last_frames}: give 1 to {self.shape[0]} with readout='frames', or None"
+            )
+        if self.readout == "frames" and self.downsample[0] != 1:
+            raise ConfigError(
+                f"downsample={self.downsample}: to read out frames they must be kept, T must be 1"
+            )
+        if self.vectors is not None and self.vectors.ratio != 1:
+            raise ConfigError(
+                f"global_layer.ratio={self.vectors.ratio}: the alignment network pools vectors beside tokens, give 1"
+            )
         if self.positions == "t":
             raise ConfigError(
                 "positions='t': the readout of the alignment network needs fixed rows and columns"

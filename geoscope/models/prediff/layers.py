@@ -50,9 +50,11 @@ class TimeEmbedding(nn.Module):
         return self.mix(F.silu(self.expand(waves.to(own))))
 
 
-def latent_norm(width: int) -> nn.GroupNorm:
-    """A group norm of 32 groups, or of single channels where 32 does not divide ``width``."""
-    return nn.GroupNorm(32 if width % 32 == 0 else width, width)
+def latent_norm(width: int, groups: int | None = None) -> nn.GroupNorm:
+    """A norm of as many ``groups`` as divide ``width`` too; None: 32 groups, or single channels where 32 does not."""
+    if groups is None:
+        groups = 32 if width % 32 == 0 else width
+    return nn.GroupNorm(math.gcd(groups, width), width)
 
 
 class TimeResidualBlock(nn.Module):
@@ -62,16 +64,24 @@ class TimeResidualBlock(nn.Module):
     ``scale_and_shift``, scales and shifts what the second norm gives. The last convolution starts at zero.
 
     time: width of the time embedding; None leaves time out.
+    groups: of the norms, see `latent_norm`.
     """
 
     def __init__(
-        self, width: int, out: int, time: int | None, *, scale_and_shift: bool = False, dropout: float = 0.0
+        self,
+        width: int,
+        out: int,
+        time: int | None,
+        *,
+        groups: int | None = None,
+        scale_and_shift: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.norm1 = latent_norm(width)
+        self.norm1 = latent_norm(width, groups)
         self.conv1 = nn.Conv3d(width, out, 3, padding=1)
         self.time = None if time is None else nn.Linear(time, 2 * out if scale_and_shift else out)
-        self.norm2 = latent_norm(out)
+        self.norm2 = latent_norm(out, groups)
         self.conv2 = nn.Conv3d(out, out, 3, padding=1)
         self.shortcut = nn.Identity() if width == out else nn.Conv3d(width, out, 1)
         self.scale_and_shift, self.dropout = scale_and_shift, dropout
@@ -110,6 +120,7 @@ class Levels(nn.Module):
                 level.width,
                 level.width,
                 time,
+                groups=config.norm_groups,
                 scale_and_shift=config.scale_and_shift,
                 dropout=config.residual_dropout,
             )
@@ -173,7 +184,9 @@ class LatentBody(nn.Module):
     def __init__(self, config: BodyConfig, channels: int) -> None:
         super().__init__()
         levels, vectors = config.levels, config.vectors
-        self.stem = TimeResidualBlock(channels, config.base_width, None, dropout=config.residual_dropout)
+        self.stem = TimeResidualBlock(
+            channels, config.base_width, None, groups=config.norm_groups, dropout=config.residual_dropout
+        )
         self.positions = PositionEmbedding(config.base_width, config.volume, config.positions)
         self.time = TimeEmbedding(config.base_width, config.time_width * config.base_width)
         self.levels = Levels(config, "down")

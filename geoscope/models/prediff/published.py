@@ -110,7 +110,7 @@ _BODY_CARRIED: dict[str, tuple[Any, ...]] = {
 }
 AUTOENCODER_CARRIED: dict[str, tuple[Any, ...]] = {"act_fn": ("silu", "swish")}
 DENOISER_CARRIED = _BODY_CARRIED | {"upsample_type": ("upsample",), "up_linear_init_mode": ("0",)}
-ALIGNMENT_CARRIED = _BODY_CARRIED | {"pool": ("attention",), "num_global_vectors": (0,)}
+ALIGNMENT_CARRIED = _BODY_CARRIED | {"pool": ("attention",)}
 
 
 def autoencoder_config(kwargs: Mapping[str, Any] | str) -> AutoencoderConfig:
@@ -163,15 +163,12 @@ def alignment_config(kwargs: Mapping[str, Any] | str) -> AlignmentConfig:
     """
     network = "NoisyCuboidTransformerEncoder"
     options = with_defaults(kwargs, ALIGNMENT_DEFAULTS, ("input_shape",), ALIGNMENT_CARRIED, network)
-    shape = integers(options, "input_shape", 4)
-    if options["out_len"] not in (None, shape[0]):
-        raise ConfigError(
-            f"out_len={options['out_len']!r} is not carried by geoscope: only None or the {shape[0]} steps that come in"
-        )
+    by_frame = bool(options["readout_seq"])
     return AlignmentConfig(
-        shape=shape,
+        shape=integers(options, "input_shape", 4),
         out_channels=integer(options, "out_channels"),
-        readout="frames" if options["readout_seq"] else "volume",
+        readout="frames" if by_frame else "volume",
+        last_frames=integer(options, "out_len") if by_frame and options["out_len"] is not None else None,
         **_body(options),
     )
 
@@ -179,6 +176,8 @@ def alignment_config(kwargs: Mapping[str, Any] | str) -> AlignmentConfig:
 def _body(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that the configs of both networks share."""
     levels = len(sequence(options, "depth"))
+    # False is the published default for none.
+    vectors = 0 if options["num_global_vectors"] is False else integer(options, "num_global_vectors")
     return {
         "base_width": integer(options, "base_units"),
         "widths": None if options["block_units"] is None else integers(options, "block_units", levels),
@@ -187,8 +186,8 @@ def _body(options: Mapping[str, Any]) -> dict[str, Any]:
         "depth": integers(options, "depth"),
         "attention": patterns(options, "block_attn_patterns", levels, _cuboids),
         "downsample": factor_argument(options["downsample"], "downsample"),
-        "global_vectors": int(options["num_global_vectors"]),
-        "global_layer": _global_layer(options) if options["num_global_vectors"] else None,
+        "global_vectors": vectors,
+        "global_layer": _global_layer(options) if vectors else None,
         "global_feed_forward": bool(options["use_global_vector_ffn"]),
         "activation": options["ffn_activation"],
         "gated": bool(options["gated_ffn"]),

@@ -18,9 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 GOLDEN = REPOSITORY / "tests" / "golden" / "prediff"
 
 # Measured over all cases: outputs, activations and gradients of inputs differ by at most 4.1e-6 of the largest value,
-# in float32 as in float64; norms of parameter gradients by 1.1e-5 of themselves and 2e-8 of the largest norm.
+# in float32 as in float64; norms of parameter gradients by 6.6e-6 of themselves, beside 1e-7 of the largest norm.
 TOLERANCE = 1e-5
-NORM_TOLERANCE = (3e-5, 1e-7)
+NORM_TOLERANCE = (2e-5, 2e-7)
 
 
 def oracle_folder() -> Path:
