@@ -15,7 +15,9 @@ from geoscope.errors import ConfigError
 
 
 def train(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="What to train, for instance nowcast.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="nowcast, or of PreDiff autoencoder, denoiser, alignment.")
+    ],
     config: Annotated[
         Path,
         typer.Option("--config", "-c", help="The settings, a TOML file, or the name of a recipe that ships."),

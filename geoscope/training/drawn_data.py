@@ -7,6 +7,7 @@ from typing import Any, Literal
 from geoscope.data.digit_sequences import DigitSequences
 from geoscope.data.frame_samples import check_counts
 from geoscope.data.moving_mnist import MovingMnist, MovingMnistConfig, PublishedMovingMnist
+from geoscope.data.nbody_energy import NBodyEnergies
 from geoscope.data.nbody_mnist import NBodyConfig, NBodyMnist
 from geoscope.data.nbody_replay import ReplayedNBody
 from geoscope.errors import ConfigError
@@ -58,7 +59,8 @@ class NBodyMnistTable:
     """[data] kind = "nbody-mnist". folder: MNIST's digits; without it drawn glyphs.
 
     file and validation_file: the random numbers of a published set (see `geoscope.data.nbody_replay`), whose very
-    sequences are made again; they need ``folder``, and take the place of ``count`` and the seed.
+    sequences are made again; they need ``folder``, and take the place of ``count`` and the seed. energies: samples hold
+    the total energy of each frame, for an alignment network (not of a published set).
     """
 
     kind: Literal["nbody-mnist"]
@@ -71,6 +73,7 @@ class NBodyMnistTable:
     out_frames: int = 10
     digits: int = 3
     size: int = 64
+    energies: bool = False
 
     def open(self, beside: Path, seed: int) -> FrameData:
         """Sequences made from the seed, or a published set again."""
@@ -78,11 +81,13 @@ class NBodyMnistTable:
             in_frames=self.in_frames, out_frames=self.out_frames, digits=self.digits, size=self.size
         )
         if not self.file and not self.validation_file:
-            return _drawn(NBodyMnist, config, self, beside, seed)
+            return _drawn(NBodyEnergies if self.energies else NBodyMnist, config, self, beside, seed)
         if not (self.file and self.validation_file and self.folder):
             raise ConfigError(
                 "[data] replays published N-body digits: give file, validation_file and folder, all three"
             )
+        if self.energies:
+            raise ConfigError("[data] energies: a published set has none; leave out file and validation_file")
         train, validation = (
             ReplayedNBody(beside / file, beside / self.folder, config)
             for file in (self.file, self.validation_file)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ NOWCASTER = "nowcaster"
 RECIPE = "recipe.toml"
 
 
-def train_nowcast(config_path: Path, out: Path, progress: Progress) -> None:
-    """Train what the table [model] of the recipe names: the nowcaster (without one), or a network of frames.
+def _train(
+    opener: Callable[[Path], tuple[Any, Any]], config_path: Path, out: Path, progress: Progress
+) -> None:
+    """Train what ``opener`` makes of the recipe.
 
     Weights, logs, pictures, checkpoints and a copy of the recipe go to the folder ``out``; a run that was stopped
     goes on there.
@@ -24,7 +27,7 @@ def train_nowcast(config_path: Path, out: Path, progress: Progress) -> None:
     """
     from geoscope.training.engine import fit
 
-    settings, task = open_task(config_path)
+    settings, task = opener(config_path)
     out.mkdir(parents=True, exist_ok=True)
     if config_path.resolve() != (out / RECIPE).resolve():
         shutil.copyfile(config_path, out / RECIPE)
@@ -32,7 +35,7 @@ def train_nowcast(config_path: Path, out: Path, progress: Progress) -> None:
 
 
 def open_task(config_path: Path) -> tuple[Any, Any]:
-    """The engine's settings and the task of a recipe, its data opened.
+    """The engine's settings and the nowcast task of a recipe: what its table [model] names, its data opened.
 
     Raises:
         ConfigError: the recipe cannot work; DataError: the data are missing, damaged or empty.
@@ -74,4 +77,58 @@ def _open_frames(tables: dict[str, Any], name: str, where: str, beside: Path) ->
     return settings, frames.FramesTask(model, data, settings)
 
 
-TASKS: dict[str, Callable[[Path, Path, Progress], None]] = {"nowcast": train_nowcast}
+def open_autoencoder(config_path: Path) -> tuple[Any, Any]:
+    """The engine's settings and the task of a recipe for PreDiff's autoencoder.
+
+    Raises:
+        ConfigError: the recipe cannot work; DataError: the data are missing, damaged or empty.
+    """
+    from geoscope.training import autoencoder
+
+    settings, own, data = _open_own(config_path, autoencoder.AutoencoderRecipe, autoencoder.DEFAULTS)
+    return settings, autoencoder.open_autoencoder(own, data, settings, config_path.name)
+
+
+def open_denoiser(config_path: Path) -> tuple[Any, Any]:
+    """The engine's settings and the task of a recipe for PreDiff's denoiser.
+
+    Raises:
+        ConfigError: the recipe cannot work; DataError, WeightsError: data or the autoencoder are missing or damaged.
+    """
+    from geoscope.training import denoiser, latents
+
+    settings, own, data = _open_own(config_path, denoiser.DenoiserRecipe, latents.DEFAULTS)
+    return settings, denoiser.open_denoiser(own, data, settings, config_path.name, config_path.parent)
+
+
+def open_alignment(config_path: Path) -> tuple[Any, Any]:
+    """The engine's settings and the task of a recipe for PreDiff's alignment network.
+
+    Raises:
+        ConfigError: the recipe cannot work; DataError, WeightsError: data or the autoencoder are missing or damaged.
+    """
+    from geoscope.training import alignment, latents
+
+    settings, own, data = _open_own(config_path, alignment.AlignmentRecipe, latents.DEFAULTS)
+    return settings, alignment.open_alignment(own, data, settings, config_path.name, config_path.parent)
+
+
+def _open_own(config_path: Path, kind: type[Any], defaults: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The engine's settings, the task's own tables and its data."""
+    from geoscope.training import frame_data, recipe
+
+    where = config_path.name
+    settings, own = recipe.split(recipe.read(config_path), kind, where, defaults)
+    table = frame_data.read_table(own.data, where)
+    return settings, own, frame_data.open_table(table, config_path.parent, settings.seed)
+
+
+OPENERS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
+    "nowcast": open_task,
+    "autoencoder": open_autoencoder,
+    "denoiser": open_denoiser,
+    "alignment": open_alignment,
+}
+TASKS: dict[str, Callable[[Path, Path, Progress], None]] = {
+    name: partial(_train, opener) for name, opener in OPENERS.items()
+}

@@ -295,7 +295,7 @@ def test_the_recipes_that_ship_are_right(repository, monkeypatch):
     )
     monkeypatch.setattr("geoscope.training.nowcast.NowcasterTask.__init__", lambda self, *_: None)
     paths = sorted((repository / "geoscope" / "training" / "recipes").glob("*.toml"))
-    found = {path.stem: tasks.open_task(path) for path in paths}
+    found = {path.stem: tasks.open_task(path) for path in paths if not path.stem.startswith("prediff-")}
     assert {"earthformer-nowcast", "earthformer-sevir", "earthformer-small", "earthformer-my-radar"} <= set(
         found
     )
