@@ -131,6 +131,44 @@ def test_the_moved_estimate_is_the_conditional_mean_at_every_level(path):
         )
 
 
+def two_storms(path):
+    """Data (u, b): u standard normal, b = 0.8 u + 2 or 0.8 u - 2, each with deviation 0.2; the exact denoiser."""
+    covariance = torch.tensor([[1.0, 0.8], [0.8, 0.68]], dtype=torch.float64)
+    means = torch.tensor([[0.0, 2.0], [0.0, -2.0]], dtype=torch.float64)
+
+    def denoise(x, t):
+        alpha, sigma = path(t, x)
+        spread = (alpha**2)[..., None] * covariance + (sigma**2)[..., None] * torch.eye(2)
+        estimates, shares = [], []
+        for mean in means:
+            off = x - alpha * mean
+            pull = torch.linalg.solve(spread, off[..., None])[..., 0]
+            estimates.append(mean + alpha * (pull @ covariance))
+            shares.append(-(off * pull).sum(1) / 2)  # both spreads are the same, so their determinants cancel
+        share = torch.softmax(torch.stack(shares, 1), 1)
+        return share[:, :1] * estimates[0] + share[:, 1:] * estimates[1]
+
+    return denoise
+
+
+@pytest.mark.parametrize("asked", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["dpm++2m", "heun", "ddpm"])
+def test_what_belongs_to_the_asked_value_follows_it_and_what_does_not_stays_open(name, asked):
+    """Given u, the value b has two peaks at 0.8 u + 2 and 0.8 u - 2; ten or twenty steps find both, where they are."""
+    noise = member_noise(0, 600, (2,))
+    guided = guide_through_denoiser(two_storms(SCHEDULE.at), SCHEDULE.at, lambda clean: clean[:, 0], asked)
+    levels = levels_of(SCHEDULE, even_timesteps(1000, 30 if name == "ddpm" else 10))
+    end = sample(name, guided, noise.first().double(), levels, step_noise=noise)
+    torch.testing.assert_close(end[:, 0], torch.full_like(end[:, 0], asked), rtol=0, atol=1e-9)
+    off = end[:, 1] - 0.8 * asked
+    upper, lower = off[off > 0], off[off <= 0]
+    assert 0.4 < len(upper) / 600 < 0.6
+    assert float(upper.mean()) == pytest.approx(2.0, abs=0.1)
+    assert float(lower.mean()) == pytest.approx(-2.0, abs=0.1)
+    for peak in (upper, lower):
+        assert float(peak.std()) == pytest.approx(0.2, abs=0.06)
+
+
 def curved(clean):
     """Not linear: the mean of what is above zero, softly."""
     return torch.nn.functional.softplus(4 * clean).flatten(1).mean(1) / 4
