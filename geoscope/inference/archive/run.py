@@ -18,7 +18,7 @@ from geoscope.inference.archive import identity, records, scores, store
 from geoscope.inference.archive.frames import FRAMES_IN_A_BLOCK, LazyFrames
 from geoscope.inference.archive.plan import MOST_HISTORY, ArchiveSettings, Plan, plan_archive, say
 from geoscope.inference.archive.work import Job, Outcome, Task, carry_out
-from geoscope.inference.nowcast import DEFAULT_LEAD_MINUTES
+from geoscope.inference.field_request import DEFAULT_LEAD_MINUTES
 from geoscope.metrics.accumulate import Verification
 from geoscope.zoo.cards import ModelCard, card
 
