@@ -93,6 +93,7 @@ def test_keys_step_and_play_moves_on(visit):
     one.wait_for_clock("13 Sep 2018 21:00 UTC")
     one.page.keyboard.press("Space")
     one.page.get_by_role("button", name="Play (space)").wait_for()
+    assert one.clock().startswith(("13 Sep 2018", "14 Sep 2018"))
 
 
 def test_a_click_on_the_axis_chooses_the_issue_time(visit):
@@ -108,9 +109,15 @@ def test_a_click_on_the_axis_chooses_the_issue_time(visit):
     frames.focus()
     frames.press("End")
     until(lambda: frames.get_attribute("aria-valuetext") == "14 Sep 2018 17:00 UTC")
+    one.wait_for_clock("17:00 UTC")
+    assert "lead +14 h" in one.clock()
+    assert (
+        one.page.get_by_role("slider", name="Issue time").get_attribute("aria-valuetext")
+        == "14 Sep 2018 03:00 UTC"
+    )
 
 
-def test_cancel_acts_within_a_second_and_another_run_follows(visit):
+def test_cancel_gives_a_run_up_and_another_one_follows(visit):
     one = visit("?data=sample:florence-2018&issue=11&lead=6", page="slow_page")
     one.page.get_by_text("slow on purpose").wait_for()
     one.page.get_by_text(re.compile(r"\d+ (s|min) left")).wait_for()
@@ -119,6 +126,8 @@ def test_cancel_acts_within_a_second_and_another_run_follows(visit):
     one.choose("Lead", "2 h (2 frames)")
     one.page.get_by_role("button", name="Run forecast").click()
     one.wait_for_forecast()
+    one.page.get_by_text("issued 14 Sep 2018 06:00 UTC.").first.wait_for()
+    assert one.page.get_by_text("slow on purpose").count() == 0
 
 
 def test_a_point_a_box_and_their_series_as_a_file(visit):
@@ -228,6 +237,8 @@ def test_the_server_s_folder_can_be_read_and_not_left(visit):
     field.fill("show*.nc")
     one.page.get_by_role("button", name="Read", exact=True).click()
     one.page.get_by_text(re.compile("Read, not used yet: show")).wait_for()
+    one.page.get_by_role("button", name="Use this data").wait_for()
+    assert "Sep 2018" in one.clock()  # the file waits to be used
 
 
 def test_it_fits_a_phone_and_the_dark(visit):
