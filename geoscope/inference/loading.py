@@ -113,8 +113,6 @@ def _load_learned(model_card: ModelCard, device: str) -> Any:
 
 def _load_published(model_card: ModelCard, device: str) -> Any:
     """The network of a published checkpoint, with its card as attribute ``card``."""
-    import torch
-
     from geoscope.models.earthformer.checkpoints import from_published
 
     path, weights = model_card.weights_path(), model_card.weights
@@ -123,17 +121,39 @@ def _load_published(model_card: ModelCard, device: str) -> Any:
             f"{model_card.name} has no weights on its card; choose another model (geoscope models)"
         )
     kwargs = json.loads((CARDS / weights.kwargs).read_text(encoding="utf-8"))
+    if weights.parts:
+        states = {part.name: _read_state(path / part.file, model_card) for part in weights.parts}
+        network = _prediff(kwargs, states).to(device)
+    else:
+        network = from_published(kwargs, _read_state(path, model_card)).to(device)
+    setattr(network, "card", model_card)  # noqa: B010 - torch's Module declares no such attribute
+    return network
+
+
+def _read_state(path: Path, model_card: ModelCard) -> Any:
+    """The state dict in a fetched file."""
+    import torch
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0][:120]
         raise WeightsError(
             f"{path.name} is not a readable PyTorch state dict ({reason}); delete it and run "
             f"geoscope fetch {model_card.name}"
         ) from None
-    network = from_published(kwargs, state).to(device)
-    setattr(network, "card", model_card)  # noqa: B010 - torch's Module declares no such attribute
-    return network
+
+
+def _prediff(kwargs: dict[str, Any], states: dict[str, Any]) -> Any:
+    """PreDiff's three networks as one `LatentDiffusion`."""
+    from geoscope.models.prediff import checkpoints
+    from geoscope.models.prediff.latent_diffusion import LatentDiffusion
+
+    return LatentDiffusion(
+        checkpoints.autoencoder_from_published(kwargs["autoencoder"], states["autoencoder"]),
+        checkpoints.denoiser_from_published(kwargs["denoiser"], states["denoiser"]),
+        alignment=checkpoints.alignment_from_published(kwargs["alignment"], states["alignment"]),
+    ).eval()
 
 
 _MAKERS: dict[str, Callable[[ModelCard, str], Any]] = {

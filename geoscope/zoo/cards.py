@@ -50,11 +50,24 @@ class ModelOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Where the weights are: ``file`` ships in geoscope/zoo/weights, ``url`` is fetched into the cache.
+class WeightsPart:
+    """One of several files of published weights: ``name`` of the network in it, ``file`` in the cache, where from."""
 
-    ``kwargs`` names a JSON file beside the card with the published constructor arguments. Without ``sha256``
-    the one found at the first fetch is recorded beside the file and checked from then on.
+    name: str
+    file: str
+    url: str
+    parameters: int = 0
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where the weights are: ``file`` ships in geoscope/zoo/weights, ``url`` or ``parts`` are fetched into the cache.
+
+    ``gone`` says what a failed fetch should say of places that are no more. ``kwargs`` names a JSON file beside the
+    card with the published constructor arguments, for parts by their names. Without ``sha256`` the one found at the
+    first fetch is recorded beside the file and checked from then on.
     """
 
     file: str = ""
@@ -64,6 +77,13 @@ class Weights:
     format: str = "safetensors"
     kwargs: str = ""
     note: str = ""
+    parts: tuple[WeightsPart, ...] = ()
+    gone: str = ""
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether they do not ship."""
+        return bool(self.url or self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,13 +241,15 @@ def _check_weights(one: ModelCard, where: str) -> None:
         if one.kind != "baseline":
             raise ConfigError(f"{where}: a {one.kind} model needs [weights]")
         return
-    if bool(weights.file) == bool(weights.url):
-        raise ConfigError(f"{where}: [weights] needs either file (it ships) or url (it is fetched)")
+    if bool(weights.file) + bool(weights.url) + bool(weights.parts) != 1:
+        raise ConfigError(f"{where}: [weights] needs either file (it ships), or url or parts (it is fetched)")
     if weights.file and not weights.sha256:
         raise ConfigError(f"{where}: [weights] with a file needs its sha256")
-    if weights.sha256 and (len(weights.sha256) != 64 or set(weights.sha256) - set("0123456789abcdef")):
-        raise ConfigError(f"{where}: [weights] sha256 must be 64 hexadecimal digits in lower case")
-    for label in (weights.file, weights.kwargs, one.self_check.file if one.self_check else ""):
+    for sha256 in (weights.sha256, *(part.sha256 for part in weights.parts)):
+        if sha256 and (len(sha256) != 64 or set(sha256) - set("0123456789abcdef")):
+            raise ConfigError(f"{where}: [weights] sha256 must be 64 hexadecimal digits in lower case")
+    files = (weights.file, weights.kwargs, *(part.file for part in weights.parts))
+    for label in (*files, one.self_check.file if one.self_check else ""):
         if Path(label).name != label:
             raise ConfigError(f"{where}: {label!r} must be a file's name without folders")
 

@@ -77,10 +77,12 @@ def _weights(card: ModelCard) -> list[tuple[str, ...]]:
     rows = [
         ("file", weights.file),
         ("url", weights.url),
+        *((part.name, f"{part.parameters:,} parameters, {part.file}, {part.url}") for part in weights.parts),
         ("size", "" if weights.bytes is None else f"{weights.bytes:,} bytes"),
         ("format", weights.format),
         ("sha256", weights.sha256 or "none published; recorded at the first fetch and checked from then on"),
         ("note", weights.note),
+        ("no more there", weights.gone),
     ]
     if card.self_check is not None:
         rows.append(("self-check", f"stored answer, largest difference {card.self_check.tolerance:g}"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def locate(card: ModelCard) -> Path | None:
-    """The verified weights of ``card``; None when it has none.
+    """The verified weights of ``card``: a file, or the folder of its parts; None when it has none.
 
     Raises:
         WeightsError: missing, of another size, or with another sha256 than the card's (or the recorded one).
@@ -23,18 +23,27 @@ def locate(card: ModelCard) -> Path | None:
     weights = card.weights
     if weights is None:
         return None
+    if weights.parts:
+        for part in weights.parts:
+            _verify(card, fetched_path(card) / part.file, part.bytes, part.sha256)
+        return fetched_path(card)
     path = card.folder / weights.file if weights.file else fetched_path(card)
-    cure = f"run: geoscope fetch {card.name}" if weights.url else reinstall(card)
+    _verify(card, path, weights.bytes, weights.sha256)
+    return path
+
+
+def _verify(card: ModelCard, path: Path, expected_bytes: int | None, sha256: str | None) -> None:
+    is_fetched = card.weights is not None and card.weights.is_fetched
+    cure = f"run: geoscope fetch {card.name}" if is_fetched else reinstall(card)
     if not path.is_file():
-        state = "have not been fetched yet" if weights.url else f"are not {_home(card)} ({path.name})"
+        state = "have not been fetched yet" if is_fetched else f"are not {_home(card)} ({path.name})"
         raise WeightsError(f"the weights of {card.name} {state}; {cure}")
     size = path.stat().st_size
-    if weights.bytes is not None and size != weights.bytes:
+    if expected_bytes is not None and size != expected_bytes:
         raise WeightsError(
-            f"{path} has {size} bytes, expected {weights.bytes}: the weights of {card.name} are "
-            f"damaged; {cure}"
+            f"{path} has {size} bytes, expected {expected_bytes}: the weights of {card.name} are damaged; {cure}"
         )
-    expected = weights.sha256 or recorded_sha256(path)
+    expected = sha256 or recorded_sha256(path)
     found = sha256_of(path)
     if expected is None:
         raise WeightsError(f"{path} was not fetched by geoscope: no sha256 is recorded for it; {cure}")
@@ -43,7 +52,6 @@ def locate(card: ModelCard) -> Path | None:
             f"{path} has sha256 {found[:12]}..., expected {expected[:12]}...: the weights of {card.name} are "
             f"damaged; {cure}"
         )
-    return path
 
 
 def reinstall(card: ModelCard) -> str:
@@ -56,9 +64,11 @@ def _home(card: ModelCard) -> str:
 
 
 def fetched_path(card: ModelCard) -> Path:
-    """Where the fetched weights of ``card`` are kept, there or not."""
-    if card.weights is None or not card.weights.url:
+    """Where the fetched weights of ``card`` are kept, there or not: a file, or a folder for parts."""
+    if card.weights is None or not card.weights.is_fetched:
         raise WeightsError(f"{card.name} has no weights to fetch")
+    if card.weights.parts:
+        return cache_folder() / "weights" / card.name
     return cache_folder() / "weights" / card.weights.url.rsplit("/", 1)[-1]
 
 

@@ -73,7 +73,13 @@ def test_a_shipped_card_is_complete(path):
         assert (WEIGHTS / one.self_check.file).is_file()
         assert one.weights_path() is not None
     if one.weights and one.weights.kwargs:
-        assert json.loads((CARDS / one.weights.kwargs).read_text())["input_shape"]
+        kwargs = json.loads((CARDS / one.weights.kwargs).read_text())
+        assert (
+            set(kwargs) == {part.name for part in one.weights.parts}
+            if one.weights.parts
+            else kwargs["input_shape"]
+        )
+        assert one.parameters == sum(part.parameters for part in one.weights.parts) or not one.weights.parts
     page = one.to_markdown()
     assert page.startswith(f"# {one.title}\n")
     assert all(limit in page for limit in one.limits)
