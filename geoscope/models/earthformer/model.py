@@ -61,7 +61,7 @@ class Earthformer(nn.Module):
             return self.output(decoded)
         return self.head(decoded, (x.shape[2], x.shape[3]), self.output)
 
-    def prepare(self, dtype: torch.dtype | None = None) -> PreparedEarthformer:
+    def prepare(self, dtype: torch.dtype | None = None, *, compile: bool = False) -> PreparedEarthformer:
         """The inference form of this model: the same forecast, faster and in less memory.
 
         What it changes, exact to rounding:
@@ -75,15 +75,17 @@ class Earthformer(nn.Module):
         Args:
             dtype: float32 or bfloat16 (or float64), by default that of the weights. In bfloat16 products add up in
                 float32, norms are taken in float32, and residuals and the result stay float32.
+            compile: through `torch.compile`, which needs a C++ compiler on a CPU and takes minutes at the first
+                forecast of each shape. On a CPU it was not seen to be faster than without (benchmarks/README.md).
 
         It is a snapshot: weights are copied (cast), and a change of the model does not reach it. Its ``state_dict`` is
         the model's, so what is saved from it loads anywhere. It has no gradients and refuses to be trained, loaded
         into, moved or cast.
 
         Raises:
-            ConfigError: another dtype.
+            ConfigError: another dtype, or no C++ compiler for ``compile``.
         """
-        return PreparedEarthformer(self, dtype)
+        return PreparedEarthformer(self, dtype, compile=compile)
 
     def blocks(self, part: str) -> list[nn.Module]:
         """The blocks of ``part``, one of `EarthformerConfig.parts`."""

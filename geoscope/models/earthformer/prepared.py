@@ -1,6 +1,9 @@
 """The inference form of an Earthformer: the same forecast to rounding, in less time and memory."""
 
 import copy
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -31,7 +34,9 @@ class PreparedEarthformer(nn.Module):
 
     source: "Earthformer"
 
-    def __init__(self, model: "Earthformer", dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, model: "Earthformer", dtype: torch.dtype | None = None, *, compile: bool = False
+    ) -> None:
         super().__init__()
         dtype = dtype or model.output.weight.dtype
         if dtype not in DTYPES:
@@ -39,12 +44,15 @@ class PreparedEarthformer(nn.Module):
             raise ConfigError(f"prepare: dtype={dtype} is not one to predict in: choose {wanted}")
         self.dtype = stream_dtype(dtype)
         object.__setattr__(self, "source", model)  # not a part of this module: its weights stay as they are
+        if compile and model.output.weight.device.type == "cpu":
+            _check_compiler()
         self.fixed = _fixed(model, dtype)
+        self.run = torch.compile(self.fixed, dynamic=False) if compile else self.fixed
         super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.fixed(x.to(self.dtype))
+            return self.run(x.to(self.dtype))
 
     def train(self, mode: bool = True) -> Self:
         """Refused, but for ``mode=False``: this form has no gradients."""
@@ -67,6 +75,16 @@ class PreparedEarthformer(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         raise ConfigError(
             "a prepared Earthformer stays where it was made: move or cast the model, and prepare it again"
+        )
+
+
+def _check_compiler() -> None:
+    """Refuse where `torch.compile` would find no C++ compiler."""
+    wanted = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(wanted) is None:
+        raise ConfigError(
+            f"prepare: compile=True needs the C++ compiler {wanted!r}, which is not on the path: install it, name "
+            "another one in CXX, or leave compile out"
         )
 
 

@@ -63,7 +63,8 @@ def attention_mask(
     """
     is_shifted = any(cuboids.shift) or any(key_cuboids.shift)
     if is_shifted or _hides_padding(shape, cuboids) or _hides_padding(key_shape, key_cuboids):
-        return _make_mask(shape, cuboids, key_shape, key_cuboids, device)
+        make = _make_mask if torch.compiler.is_compiling() else _kept_mask
+        return make(shape, cuboids, key_shape, key_cuboids, device)
     return None
 
 
@@ -71,8 +72,6 @@ def _hides_padding(shape: Axes, cuboids: Cuboids) -> bool:
     return cuboids.padding == "ignore" and cuboids.padded(shape) != tuple(shape)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what is kept must serve training too
 def _make_mask(
     shape: Axes, cuboids: Cuboids, key_shape: Axes, key_cuboids: Cuboids, device: torch.device
 ) -> CuboidMask:
@@ -84,3 +83,7 @@ def _make_mask(
     if _hides_padding(shape, cuboids):
         pairs &= is_data[:, :, None]
     return CuboidMask(pairs.to(device), has_closed_rows)
+
+
+# What is kept must serve training too.
+_kept_mask = lru_cache(maxsize=32)(torch.inference_mode(False)(_make_mask))

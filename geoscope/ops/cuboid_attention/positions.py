@@ -24,8 +24,6 @@ def _places(size: Axes) -> Tensor:
     return torch.cartesian_prod(*(torch.arange(length) for length in size)).view(-1, 3)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept must serve training too
 def relative_position_index(
     table_size: Axes,
     size: Axes | None = None,
@@ -37,13 +35,22 @@ def relative_position_index(
     ``table_size`` is the cuboid that the table was made for; ``size`` and ``key_size`` are the cuboids of
     queries and keys, no longer than it along any axis (by default the same). Both count places from 0.
     """
-    query, key = _places(size or table_size), _places(key_size or size or table_size)
+    kept = _index if torch.compiler.is_compiling() else _kept_index  # a graph keeps what it made by itself
+    return kept(table_size, size or table_size, key_size or size or table_size, device)
+
+
+def _index(table_size: Axes, size: Axes, key_size: Axes, device: torch.device | str) -> Tensor:
+    query, key = _places(size), _places(key_size)
     steps = query[:, None] - key[None]  # (Lq, Lk, 3)
     t, h, w = table_size
     index = (
         ((steps[..., 0] + t - 1) * (2 * h - 1) + steps[..., 1] + h - 1) * (2 * w - 1) + steps[..., 2] + w - 1
     )
     return index.to(device)
+
+
+# What is kept must serve training too.
+_kept_index = lru_cache(maxsize=64)(torch.inference_mode(False)(_index))
 
 
 def relative_bias(table: Tensor, index: Tensor) -> Tensor:
