@@ -13,7 +13,7 @@ from geoscope.models.prediff import presets
 from geoscope.models.prediff.autoencoder import FrameAutoencoder
 from geoscope.models.prediff.config import AutoencoderConfig
 from geoscope.models.prediff.latent_diffusion import LatentDiffusion
-from geoscope.models.prediff.weights import fingerprint, read_part, save_part
+from geoscope.models.prediff.weights import fingerprint, read_latent_diffusion, read_part, save_part
 from geoscope.training import frame_data, tasks
 from geoscope.training.alignment import QUANTITIES, AlignmentTask, TargetTable
 from geoscope.training.denoiser import DenoiserTask, LossTable
@@ -289,3 +289,25 @@ def test_published_energies_are_refused(tmp_path):
     table = {"kind": "nbody-mnist", "file": "a", "validation_file": "b", "folder": "c", "energies": True}
     with pytest.raises(ConfigError, match="energies: a published set has none"):
         frame_data.open_table(frame_data.read_table(table, "run.toml"), tmp_path, 0)
+
+
+def test_parts_that_belong_together_make_one_model(tmp_path, autoencoder):
+    about = {"autoencoder": fingerprint(autoencoder), "steps": 20, "schedule": "linear", "prediction": "v"}
+    paths = [tmp_path / f"{name}.safetensors" for name in ("autoencoder", "denoiser", "alignment")]
+    save_part(autoencoder, paths[0], {"encoding": "unit"})
+    save_part(denoiser_task(autoencoder).network().denoiser, paths[1], about)
+    save_part(alignment_task(autoencoder).network(), paths[2], {**about, "centre": 0.5})
+    model, told = read_latent_diffusion(*paths)
+    assert (model.prediction, model.schedule.steps, told["alignment"]["centre"]) == ("v", 20, 0.5)
+    assert model.sample(torch.zeros(2, 32, 32, 1), steps=2).shape == (1, 2, 32, 32, 1)
+    assert read_latent_diffusion(*paths[:2])[0].alignment is None
+    save_part(alignment_task(autoencoder).network(), paths[2], {**about, "steps": 30})
+    with pytest.raises(WeightsError, match="the alignment was trained with steps 30"):
+        read_latent_diffusion(*paths)
+    save_part(FrameAutoencoder(CONFIG), paths[0], {"encoding": "unit"})
+    with pytest.raises(WeightsError, match="the denoiser was trained on another autoencoder"):
+        read_latent_diffusion(*paths[:2])
+    save_part(autoencoder, paths[0], {})
+    save_part(denoiser_task(autoencoder).network().denoiser, paths[1], {**about, "schedule": "straight"})
+    with pytest.raises(WeightsError, match="its header cannot be used"):
+        read_latent_diffusion(*paths[:2])

@@ -13,11 +13,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from geoscope.diffusion.schedules import make_schedule
 from geoscope.errors import ConfigError, WeightsError
 from geoscope.models.prediff.alignment import AlignmentNetwork
 from geoscope.models.prediff.autoencoder import FrameAutoencoder
 from geoscope.models.prediff.config import AlignmentConfig, AutoencoderConfig, DenoiserConfig
 from geoscope.models.prediff.denoiser import LatentDenoiser
+from geoscope.models.prediff.latent_diffusion import LatentDiffusion
 from geoscope.zoo.tables import build
 
 FORMAT = "geoscope-prediff"
@@ -80,6 +82,54 @@ def read_part(path: Path, part: Part | None = None) -> tuple[nn.Module, dict[str
             "export it again"
         ) from None
     return network.eval(), {**about, "part": found}
+
+
+def read_latent_diffusion(
+    autoencoder: Path, denoiser: Path, alignment: Path | None = None
+) -> tuple[LatentDiffusion, dict[str, dict[str, Any]]]:
+    """The model of two or three trained parts, in evaluation mode, and what each header says, by part.
+
+    Raises:
+        WeightsError: no such file, another part, or parts that were not trained on this autoencoder or schedule.
+    """
+    paths: dict[Part, Path | None] = {
+        "autoencoder": autoencoder,
+        "denoiser": denoiser,
+        "alignment": alignment,
+    }
+    networks: dict[str, Any] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for part, path in paths.items():
+        if path is not None:
+            networks[part], about[part] = read_part(path, part)
+    expected = {"autoencoder": fingerprint(networks["autoencoder"])}
+    expected |= {key: about["denoiser"].get(key) for key in ("steps", "schedule")}
+    for part in list(about)[1:]:
+        for key, value in expected.items():
+            if about[part].get(key) != value:
+                told = (
+                    "on another autoencoder"
+                    if key == "autoencoder"
+                    else f"with {key} {about[part].get(key)!r}"
+                )
+                raise WeightsError(
+                    f"the {part} was trained {told}, not with what the other parts have; train it again, or give "
+                    "parts that belong together"
+                )
+    try:
+        schedule = make_schedule(str(expected["schedule"]), int(expected["steps"] or 0))
+        model = LatentDiffusion(
+            networks["autoencoder"],
+            networks["denoiser"],
+            schedule,
+            alignment=networks.get("alignment"),
+            prediction=about["denoiser"]["prediction"],
+        )
+    except (ConfigError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{denoiser.name}: its header cannot be used ({error}); train or export it again"
+        ) from None
+    return model.eval(), about
 
 
 def fingerprint(network: nn.Module) -> str:
