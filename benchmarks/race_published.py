@@ -10,15 +10,23 @@ timed; in bfloat16 ours may differ from the opponent's float32 twice as much as 
 the two take turns. CPU time of the process stands beside wall time: on a shared machine only its ratio says something.
 Peak memory is that of a process of its own, the library included.
 
-What was tried for the forward pass, and where the time goes now (`--profile`): half of it are the convolutions that
-remain, at the 105 to 110 GFLOP/s a core that oneDNN reaches there; a quarter are linear layers, a sixth copies, norms
-and attention. A convolution of its own for each phase of a 3x3 kernel beats one for all of them, whose zero taps cost
-more than they save; of a composed 5x5 kernel the phases share one along W. PyTorch's float32 linear layers took up to
-twice the time of oneDNN's with the GELU and the residual inside. Joining the six projections of a layer with global
-vectors, and feed-forward layers in chunks that fit the cache, brought nothing. ENSO has few repeated pixels to save on:
-of its 13 GFLOP some 12 are products that any form has to do, 0.11 s of a core at 110 GFLOP/s: twice the speed is out of
-reach in float32. In bfloat16 a model with random weights is 7 % off (root mean square), less than twice what the
-published code is off under autocast: what that means for scores has to be seen on trained weights.
+What was tried for the forward pass, and where the time goes now (`--profile`; benchmarks/README.md has the table): half
+of SEVIR are the convolutions that remain, at the 105 to 110 GFLOP/s a core that oneDNN reaches there; a quarter are
+linear layers, a sixth copies, norms and attention. A convolution of its own for each phase of a 3x3 kernel beats one
+for all of them, whose zero taps cost more than they save; of a composed 5x5 kernel the phases share one along W.
+PyTorch's float32 linear layers took up to twice the time of oneDNN's with the GELU and the residual inside. What
+brought nothing: joining the six projections of a layer with global vectors; feed-forward layers, or heads of attention,
+a few at a time to fit the cache; `torch.compile` of the prepared form (ENSO 1.00 times as fast, 0.99 with frozen
+weights, after two minutes of compiling).
+
+ENSO has few repeated pixels to save on: of its 13 GFLOP some 12 are products that any form has to do, two thirds of the
+time now. What was left to gain was attention over cuboids of 12 and 24 tokens, a quarter of the time: PyTorch takes the
+softmax of a row of fewer than 16 numbers one by one, and its fused attention spends longer on starting a cuboid than on
+its work. Two batched products and rows filled up to 16 halved that. With attention, norms and copies at no cost at all
+ENSO would be twice as fast in float32 and no more.
+
+In bfloat16 a model with random weights is 7 % off (root mean square), less than twice what the published code is off
+under autocast; what that means for scores: benchmarks/half_precision.py.
 """
 
 import argparse
@@ -36,13 +44,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from geoscope.models.earthformer import initial
 from geoscope.models.earthformer.checkpoints import from_published, published_name
 from geoscope.models.earthformer.config import Dropout
 from geoscope.models.earthformer.model import Earthformer
 from geoscope.models.earthformer.presets import earthformer_enso, earthformer_sevir
+from geoscope.nn.recomputation import recompute_blocks
 from geoscope.nn.resampling import Upsample
 
 WORKS = ("sevir-fp32", "sevir-bf16", "enso-fp32", "enso-bf16", "sevir-train", "sevir-train-recompute")
@@ -158,18 +166,6 @@ def training_step(model: nn.Module, names: list[str], x: Tensor, target: Tensor)
     return run
 
 
-def recompute(model: Earthformer) -> None:
-    """Blocks forget their activations and compute them again, as `Settings.recompute` has it."""
-    blocks = [model.stem.convs, model.head.convs, *model.encoder.levels]
-    blocks += [*model.decoder.self_levels, *model.decoder.cross_levels]
-    for block in (block for some in blocks for block in some):
-        block.forward = _again(block.forward)
-
-
-def _again(forward: Callable) -> Callable:
-    return lambda *args: checkpoint(forward, *args, use_reentrant=False)
-
-
 def racers(options: argparse.Namespace, work: str) -> tuple[Racer, Racer]:
     theirs, ours = models(options, work)
     name = "published" if options.published else "reference form"
@@ -177,7 +173,7 @@ def racers(options: argparse.Namespace, work: str) -> tuple[Racer, Racer]:
     if "train" in work:
         target = torch.rand(1, *shapes(work, options.side)["target_shape"])
         if work.endswith("recompute"):
-            recompute(ours)
+            recompute_blocks(block for part in ours.config.parts for block in ours.blocks(part))
         names = [own for own, _ in ours.named_parameters()]
         alien = [
             published_name(own, ours.config, is_stacked=True) if options.published else own for own in names
