@@ -1,4 +1,4 @@
-"""Trained weights with a card as a model: the nowcaster, or a network of frames. See `geoscope.inference.export`."""
+"""Trained weights with a card as a model: nowcaster, scenarios, networks of frames. Written by `inference.export`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from geoscope.inference.frame_nowcaster import FrameNowcaster
 from geoscope.models.networks import weights as frame_weights
 from geoscope.models.nowcaster import checkpoints as nowcaster_weights
 from geoscope.models.nowcaster.forecast import EarthformerNowcaster
+from geoscope.models.scenarios import checkpoints as scenario_weights
+from geoscope.models.scenarios.forecast import ScenarioForecaster
 from geoscope.zoo.cards import ModelCard
 from geoscope.zoo.self_check import check
 
@@ -29,7 +31,7 @@ def load_own(card: ModelCard, device: str) -> Any:
     path = card.weights_path()
     if path is None:
         raise WeightsError(f"{card.name} has no weights on its card; choose another model (geoscope models)")
-    if frame_weights.file_format(path) != frame_weights.FORMAT:
+    if frame_weights.file_format(path) not in (frame_weights.FORMAT, scenario_weights.FORMAT):
         return nowcaster_weights.load_nowcaster(card, device)
     model = open_weights(path, card, device)
     check(card, lambda inputs: answer(model, inputs))
@@ -42,7 +44,13 @@ def open_weights(path: Path, card: ModelCard, device: str) -> Any:
     Raises:
         WeightsError: not weights that geoscope wrote.
     """
-    if frame_weights.file_format(path) != frame_weights.FORMAT:
+    kind = frame_weights.file_format(path)
+    if kind == scenario_weights.FORMAT:
+        from geoscope.inference.loading import load_model
+
+        scenarios = scenario_weights.read_scenarios(path)
+        return ScenarioForecaster(scenarios, load_model(scenarios.config.nowcaster, device), card)
+    if kind != frame_weights.FORMAT:
         return EarthformerNowcaster(nowcaster_weights.read_nowcaster(path), card, device)
     network, header = frame_weights.read_network(path)
     if header.encoding == "log rain" and header.channels == 1:
@@ -56,11 +64,14 @@ def open_weights(path: Path, card: ModelCard, device: str) -> Any:
 def answer(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
     """What ``model`` makes of the inputs of a self-check.
 
-    Nowcasters: ``past`` (T, H, W) with one-element ``interval_minutes``, ``pixel_km`` and ``lead_steps``. Networks:
-    ``blocks`` (T, h, w, C), of which each stands for 8 x 8 pixels; of the answer every eighth pixel is given.
+    Nowcasters: ``past`` (T, H, W) with one-element ``interval_minutes``, ``pixel_km`` and ``lead_steps``; of scenarios
+    the mean of two members is taken. Networks: ``blocks`` (T, h, w, C), of which each stands for 8 x 8 pixels; of the
+    answer every eighth pixel is given.
     """
     if isinstance(model, EarthformerNowcaster):
         return nowcaster_weights.self_check_answer(model, inputs)
+    if isinstance(model, ScenarioForecaster):
+        return _smooth_mean(model, inputs)
     if isinstance(model, FrameNowcaster):
         return np.asarray(
             model.forecast(
@@ -76,6 +87,26 @@ def answer(model: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
     x = inputs["blocks"].repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)[:, : frames.height, : frames.width]
     forecast = model(torch.from_numpy(np.ascontiguousarray(x))[None].to(device))
     return forecast[0, :, ::_BLOCK, ::_BLOCK].float().cpu().numpy()
+
+
+def _smooth_mean(model: ScenarioForecaster, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """log(1 + rain) of the mean of two members over blocks, in float32: what rounding moves is small there."""
+    nowcaster = EarthformerNowcaster(
+        model.nowcaster.model, model.nowcaster.card, str(model.device), precision="float32"
+    )
+    exact = ScenarioForecaster(model.model, nowcaster, model.card, precision="float32")
+    rain = exact.forecast_ensemble(
+        inputs["past"],
+        members=2,
+        seed=0,
+        interval_minutes=float(inputs["interval_minutes"].item()),
+        pixel_km=float(inputs["pixel_km"].item()),
+        lead_steps=int(inputs["lead_steps"].item()),
+        progress=lambda stage, share: None,
+    ).mean(axis=0)
+    rows, columns = (side // _BLOCK for side in rain.shape[1:])
+    cut = rain[:, : rows * _BLOCK, : columns * _BLOCK].reshape(-1, rows, _BLOCK, columns, _BLOCK)
+    return np.log1p(cut.mean(axis=(2, 4)))
 
 
 def self_check_inputs(model: Any) -> dict[str, np.ndarray]:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from geoscope.models.nowcaster.decision import LEVELS_MM_H, ExpectedCsi, calibrated, decide, probability
-from geoscope.models.nowcaster.model import LagrangianEarthformer
+from geoscope.models.nowcaster.model import Encoded, LagrangianEarthformer
 from geoscope.nn.motion import estimate_motion, log_rain
 from geoscope.zoo.cards import ModelCard
+
+Progress = Callable[[str, float], None]
 
 STEP_MINUTES = 10.0  # the model's own step where frames come at least that often
 HOUR = 60.0  # minutes of lead that share one cut
@@ -58,6 +60,23 @@ def hours(lead_steps: int, stride: int, step_minutes: float, reach: int) -> list
     return found
 
 
+@dataclass(frozen=True)
+class LookAhead:
+    """``motion`` (1, 2, H, W) in pixels per step, and by lead the logits (K, H, W) of exceeding ``thresholds`` (K,)."""
+
+    motion: Tensor
+    logits: dict[float, Tensor]
+    thresholds: Tensor
+
+
+@dataclass(frozen=True)
+class _EncodedPast:
+    encoded: Encoded
+    motion: Tensor
+    step: Tensor
+    pixel: Tensor
+
+
 class EarthformerNowcaster:
     """A `LagrangianEarthformer` with its card: what `geoscope.load_model("earthformer-nowcast")` returns.
 
@@ -91,7 +110,7 @@ class EarthformerNowcaster:
         interval_minutes: float,
         pixel_km: float,
         lead_steps: int,
-        progress: Callable[[str, float], None],
+        progress: Progress,
     ) -> np.ndarray:
         """Rain (lead_steps, H, W) in mm/h from ``past`` (T, H, W); NaN where no past frame has data."""
         rain, _ = self.forecast_probabilities(
@@ -113,7 +132,7 @@ class EarthformerNowcaster:
         pixel_km: float,
         lead_steps: int,
         thresholds_mm_h: Sequence[float],
-        progress: Callable[[str, float], None],
+        progress: Progress,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rain (lead_steps, H, W) in mm/h, and P(rain >= threshold) (thresholds, lead_steps, H, W).
 
@@ -130,9 +149,8 @@ class EarthformerNowcaster:
         probabilities = np.full((len(thresholds_mm_h), *rain.shape), np.nan, dtype=np.float32)
         thresholds = self.model.thresholds
         leads = [[*{*(f / stride for f in hour.frames), *map(float, hour.steps)}] for hour in plan]
-        by_lead = self._logits(
-            past, stride, step_minutes, pixel_km, [sorted(each) for each in leads], progress
-        )
+        encoded = self._encode(past, stride, step_minutes, pixel_km, progress)
+        by_lead = self._logits(encoded, [sorted(each) for each in leads], progress)
         for hour in plan:
             counts, kept = ExpectedCsi(len(LEVELS_MM_H)), {}
             for lead, logits in next(by_lead):
@@ -152,16 +170,29 @@ class EarthformerNowcaster:
                     probabilities[index, frame - 1] = chance.cpu().numpy()
         return rain[:, :height, :width], probabilities[:, :, :height, :width]
 
-    def _logits(
+    @torch.no_grad()  # not inference_mode: guidance differentiates through what it gives
+    def look_ahead(
         self,
         past: np.ndarray,
-        stride: int,
-        step_minutes: float,
+        *,
+        interval_minutes: float,
         pixel_km: float,
-        leads: list[list[float]],
-        progress: Callable[[str, float], None],
-    ) -> Iterator[Iterator[tuple[float, Tensor]]]:
-        """For each hour of ``leads`` (rising, in steps) an iterator over (lead, calibrated logits (K, H, W))."""
+        leads: Sequence[float],
+        progress: Progress,
+    ) -> LookAhead:
+        """The distributions of rain at ``leads`` (rising, in model steps, see `model_stride`), and the motion.
+
+        ``past`` (T, H, W) is in mm/h, NaN = no data, at least `SMALLEST` pixels high and wide.
+        """
+        stride = model_stride(interval_minutes)
+        encoded = self._encode(past, stride, stride * interval_minutes, pixel_km, progress)
+        by_lead = self._logits(encoded, [list(leads)], progress)
+        logits = dict(next(by_lead))
+        return LookAhead(encoded.motion, logits, self.model.thresholds)
+
+    def _encode(
+        self, past: np.ndarray, stride: int, step_minutes: float, pixel_km: float, progress: Progress
+    ) -> _EncodedPast:
         model = self.model
         history = choose_history(past, stride, model.config.history)
         rain = torch.as_tensor(history, device=self.device)[None]
@@ -174,8 +205,15 @@ class EarthformerNowcaster:
         progress("Earthformer", 0.1)
         with self._precision():
             encoded = model.encode(frames, valid, motion, step, pixel)
+        return _EncodedPast(encoded, motion, step, pixel)
+
+    def _logits(
+        self, past: _EncodedPast, leads: list[list[float]], progress: Progress
+    ) -> Iterator[Iterator[tuple[float, Tensor]]]:
+        """For each hour of ``leads`` (rising, in steps) an iterator over (lead, calibrated logits (K, H, W))."""
+        model = self.model
         flat = [lead for hour in leads for lead in hour]
-        by_lead = model.logits_by_lead(encoded, motion, step, pixel, flat)
+        by_lead = model.logits_by_lead(past.encoded, past.motion, past.step, past.pixel, flat)
         done = 0
 
         def of_hour(hour: list[float]) -> Iterator[tuple[float, Tensor]]:

@@ -1,0 +1,1 @@
+"""Scenarios of rain: a latent diffusion of what the nowcaster leaves open, under control of one number."""
