@@ -24,7 +24,7 @@ def test_the_table_names_models_scores_and_the_fair_baseline(run):
         "1 issue time,",
     ):
         assert word in result.stdout, word
-    assert "extrapolation: fair baseline persistence (both show observed rain" in result.stdout
+    assert "extrapolation: fair baseline persistence (each shows observed rain" in result.stdout
 
 
 def test_files_hold_the_same_and_several_events_are_summed_up(run, tmp_path):

@@ -258,7 +258,7 @@ class Windows:
 
 @pytest.mark.parametrize("size", ["sevir-lr", "small"])
 def test_the_recipes_that_ship_are_right(repository, monkeypatch, size):
-    shape, widths, latent = ((7, 6, 128), (8,) * 4, 64) if size == "sevir-lr" else ((10, 10, 64), (8,) * 3, 4)
+    shape, widths, latent = ((7, 6, 128), (8,) * 4, 64) if size == "sevir-lr" else ((5, 5, 64), (8,) * 4, 16)
     data = FrameData(Windows(35, *shape), Windows(2, *shape), "unit", "", "")
     monkeypatch.setattr(frame_data, "open_table", lambda table, beside, seed: data)
     tiny = AutoencoderConfig(widths=widths, blocks=1, groups=4, latent_channels=latent)
@@ -281,8 +281,8 @@ def test_the_recipes_that_ship_are_right(repository, monkeypatch, size):
         groups = found["denoiser"][1].parameter_groups(nn.Linear(2, 2), settings.weight_decay)
         assert groups[0]["weight_decay"] == 1e-5
     else:
-        assert configs["autoencoder"].widths == (32, 64, 64)
-        assert configs["denoiser"].target_shape == configs["alignment"].shape == (10, 16, 16, 4)
+        assert configs["autoencoder"].widths == (32, 64, 64, 64)
+        assert configs["denoiser"].target_shape == configs["alignment"].shape == (5, 8, 8, 16)
 
 
 def test_published_energies_are_refused(tmp_path):
