@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from geoscope.errors import ConfigError
 from geoscope.models.costs import earthformer
@@ -98,16 +98,7 @@ def cost(
     else:
         target = ghosts.field((batch, *config.target_shape))
         inputs += target.nbytes
-        with _counting(meter, model):
-            loss = training_loss(model, x, target, dtype)
-        kept = meter.end_forward()
-        parts = {
-            name: PartCost(part.flop, part.moved, part.kept) for name, part in meter.reading.parts.items()
-        }
-        with meter:
-            loss.backward()
-        meter.reading.parts = parts
-        gradients = meter.held_at_peak([p.grad for p in model.parameters() if p.grad is not None])
+        kept, gradients = _train(meter, model, x, target, dtype)
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     return Cost(
         mode=mode,
@@ -123,6 +114,18 @@ def cost(
         peak_part=meter.reading.peak_part,
         parts=meter.reading.parts,
     )
+
+
+def _train(meter: Meter, model: nn.Module, x: Tensor, target: Tensor, dtype: torch.dtype) -> tuple[int, int]:
+    """Count one step: bytes kept for the gradient, and of gradients when the most was held. Parts: the forward pass."""
+    with _counting(meter, model):
+        loss = training_loss(model, x, target, dtype)
+    kept = meter.end_forward()
+    parts = {name: replace(part) for name, part in meter.reading.parts.items()}
+    with meter:
+        loss.backward()
+    meter.reading.parts = parts
+    return kept, meter.held_at_peak([p.grad for p in model.parameters() if p.grad is not None])
 
 
 @contextmanager
