@@ -16,7 +16,10 @@ from geoscope.errors import ConfigError
 
 def train(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="nowcast, or of PreDiff autoencoder, denoiser, alignment.")
+        str,
+        typer.Argument(
+            metavar="TASK", help="nowcast, scenarios, or of PreDiff autoencoder, denoiser, alignment."
+        ),
     ],
     config: Annotated[
         Path,

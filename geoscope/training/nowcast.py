@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geoscope.errors import DataError
 from geoscope.metrics.contingency import Contingency, count_events, critical_success_index
 from geoscope.models.nowcaster.checkpoints import save_nowcaster
 from geoscope.models.nowcaster.decision import LEVELS_MM_H, ExpectedCsi, decide, monotone, probability
@@ -19,7 +18,7 @@ from geoscope.nn.motion import estimate_motion, log_rain
 from geoscope.training.calibration import LogitCounts, fit
 from geoscope.training.contact_sheet import contact_sheet
 from geoscope.training.engine import Batch, Progress, Settings, Task
-from geoscope.training.storms import Event, Window, WindowRecipe, WindowSampler, read_event
+from geoscope.training.storms import Event, Window, WindowRecipe, WindowSampler, event_paths, read_event
 
 # What a recipe need not say. The rest are the defaults of `Settings`.
 DEFAULTS: dict[str, Any] = {
@@ -172,22 +171,7 @@ def read_training_events(
     Raises:
         DataError: the folder is not there, or nothing is left.
     """
-    folder = (beside / recipe.events).resolve()
-    if not folder.is_dir():
-        raise DataError(
-            f"events={recipe.events!r}: {folder} is not a folder; name the one with the storm events"
-        )
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix in {".npz", ".nc", ".zarr", ".h5"}]
-    if not paths:
-        raise DataError(
-            f"events={recipe.events!r}: expected .npz, .nc, .zarr or .h5 files in {folder}, found none; put some there"
-        )
-    chosen = [p for p in paths if p.name.startswith(only) and not p.name.startswith(leave_out or ("\0",))]
-    if not chosen:
-        raise DataError(
-            f"events={recipe.events!r}: none of the {len(paths)} files there is left for names that begin with "
-            f"{' or '.join(map(repr, only))} and not with {' or '.join(map(repr, leave_out)) or 'anything'}"
-        )
+    chosen = event_paths(recipe.events, beside, leave_out=leave_out, only=only)
     return [read_event(p, recipe.censored) for p in chosen]
 
 

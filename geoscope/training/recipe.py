@@ -42,8 +42,8 @@ def split(
     for key in whole:
         if key not in engine and key not in own:
             raise ConfigError(f"{where}: unknown key {key!r}; {nearest(key, sorted({*own, *engine}))}")
-    mine = build(config, {key: value for key, value in whole.items() if key in own}, where)
     try:
+        mine = build(config, {key: value for key, value in whole.items() if key in own}, where)
         return build(Settings, {key: value for key, value in whole.items() if key in engine}, where), mine
     except ConfigError as error:
         raise error if str(error).startswith(where) else ConfigError(f"{where}: {error}") from None

@@ -1,6 +1,8 @@
 """Windows cut from storm events for training; what an event is stands in `geoscope.data.events`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,36 @@ from geoscope.data.events import read_event as read_event
 from geoscope.errors import DataError
 from geoscope.models.nowcaster.forecast import model_stride
 from geoscope.training.augmentation import accumulate, coarsen, fit_square, turn
+
+EVENT_SUFFIXES = (".npz", ".nc", ".zarr", ".h5")
+
+
+def event_paths(
+    events: str, beside: Path, *, leave_out: Sequence[str] = (), only: Sequence[str] = ("",)
+) -> list[Path]:
+    """The files of events in the folder ``events``, relative to ``beside``, by the beginnings of their names.
+
+    Those that begin with one of ``only`` and with none of ``leave_out``, in the order of names; none is opened.
+
+    Raises:
+        DataError: the folder is not there, or nothing is left.
+    """
+    folder = (beside / events).resolve()
+    if not folder.is_dir():
+        raise DataError(f"events={events!r}: {folder} is not a folder; name the one with the storm events")
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in EVENT_SUFFIXES]
+    if not paths:
+        raise DataError(
+            f"events={events!r}: expected .npz, .nc, .zarr or .h5 files in {folder}, found none; put some there"
+        )
+    unwanted = tuple(leave_out) or ("\0",)
+    chosen = [p for p in paths if p.name.startswith(tuple(only)) and not p.name.startswith(unwanted)]
+    if not chosen:
+        raise DataError(
+            f"events={events!r}: none of the {len(paths)} files there is left for names that begin with "
+            f"{' or '.join(map(repr, only))} and not with {' or '.join(map(repr, leave_out)) or 'anything'}"
+        )
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,14 @@ def _train(
     from geoscope.training.engine import fit
 
     settings, task = opener(config_path)
+    _keep_recipe(config_path, out)
+    fit(task, settings, out, progress)
+
+
+def _keep_recipe(config_path: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if config_path.resolve() != (out / RECIPE).resolve():
         shutil.copyfile(config_path, out / RECIPE)
-    fit(task, settings, out, progress)
 
 
 def open_task(config_path: Path) -> tuple[Any, Any]:
@@ -129,6 +133,24 @@ OPENERS: dict[str, Callable[[Path], tuple[Any, Any]]] = {
     "denoiser": open_denoiser,
     "alignment": open_alignment,
 }
+
+
+def train_scenarios(config_path: Path, out: Path, progress: Progress) -> None:
+    """Train a scenario model, stage after stage; what ``out`` has of it is not done again.
+
+    Raises:
+        ConfigError: the recipe cannot work, or ``out`` holds a run of another; DataError: the data are missing, damaged
+            or empty; TrainingError: see `geoscope.training.engine.fit`.
+    """
+    from geoscope.training.scenarios.recipe import read_plan
+    from geoscope.training.scenarios.run import ScenarioRun
+
+    plan = read_plan(config_path)
+    _keep_recipe(config_path, out)
+    ScenarioRun(plan, out, progress).run()
+
+
 TASKS: dict[str, Callable[[Path, Path, Progress], None]] = {
-    name: partial(_train, opener) for name, opener in OPENERS.items()
+    **{name: partial(_train, opener) for name, opener in OPENERS.items()},
+    "scenarios": train_scenarios,
 }

@@ -25,7 +25,9 @@ def test_the_task_gets_settings_folder_and_progress(run, tmp_path, monkeypatch):
 def test_an_unknown_task_is_refused(refused, tmp_path):
     (tmp_path / "my.toml").write_text("")
     said = refused("train", "tomorrow", "-c", "my.toml")
-    assert "TASK 'tomorrow' is not known; there are alignment, autoencoder, denoiser, nowcast" in said
+    assert (
+        "TASK 'tomorrow' is not known; there are alignment, autoencoder, denoiser, nowcast, scenarios" in said
+    )
 
 
 def test_settings_that_are_not_there_are_refused(refused):
