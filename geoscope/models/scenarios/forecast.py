@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from geoscope.diffusion.noise import member_noise
 from geoscope.diffusion.process import as_denoise
 from geoscope.diffusion.samplers.dpm_solver import sample_dpm_solver_2m
 from geoscope.diffusion.timesteps import even_timesteps
+from geoscope.models.baselines.field_mean import mean_of_fields
 from geoscope.models.nowcaster.forecast import EarthformerNowcaster, model_stride
 from geoscope.models.scenarios.config import STEPS
 from geoscope.models.scenarios.control import region_mean, shift_to_mean
 from geoscope.models.scenarios.networks import ScenarioModel
+from geoscope.models.scenarios.outlook import drawn_sigmas
 from geoscope.models.scenarios.scene import Progress, Scene, open_scene
 from geoscope.models.scenarios.texture import coloured
 from geoscope.zoo.cards import ModelCard
@@ -35,9 +37,9 @@ TOLERANCE = 0.25  # sigmas about the target that guidance aims within; the exact
 class Member:
     """One scenario of one member: ``rain`` (L, H, W) in mm/h, NaN = no data, as the field is.
 
-    number: of the member. sigmas: asked, None for a member that was drawn freely. asked_mean, achieved_mean: mm/h over
-    the region and frames. shift: what was added to its scores at the end, in standard deviations. is_plausible:
-    whether what was asked, and the shift, lie within what training has seen.
+    number: of the member. sigmas: asked, or its own; None for a member in weather without rain. asked_mean,
+    achieved_mean: mm/h over the region and frames. shift: what was added to its scores at the end, in standard
+    deviations. is_plausible: whether what was asked, and the shift, lie within what training has seen.
     """
 
     number: int
@@ -51,7 +53,7 @@ class Member:
 
 @dataclass(frozen=True)
 class _Order:
-    """What is drawn together: (member, sigmas) pairs."""
+    """One member at one n; None leaves its mean as it comes."""
 
     number: int
     sigmas: float | None
@@ -116,26 +118,37 @@ class ScenarioForecaster:
         shape: tuple[int, int],
         progress: Progress,
     ) -> Iterator[Member]:
-        """Every member at every one of ``sigmas`` (None: drawn freely), member by member, as they get ready.
+        """Every member at every one of ``sigmas``, member by member, as they get ready.
 
+        Without sigmas each member gets its own, drawn from the outlook's distribution, and no guidance; where the
+        outlook means nothing, for want of rain, its mean is left as it comes.
         The noise of a member is a function of ``seed`` and its number, the same for all sigmas, so that scenarios of a
         member differ in what is asked and in nothing else. ``shape`` (H, W) is that of the field.
         """
-        orders = [_Order(number, each) for number in members for each in (sigmas or (None,))]
+        if sigmas is None:
+            orders = [_Order(number, self._own_sigmas(scene, seed, number)) for number in members]
+        else:
+            orders = [_Order(number, each) for number in members for each in sigmas]
         for start in range(0, len(orders), AT_ONCE):
             part = orders[start : start + AT_ONCE]
 
             def of_part(stage: str, share: float, start: int = start, count: int = len(part)) -> None:
                 progress(stage, (start + 0.8 * share * count) / len(orders))
 
-            latents = self._latents(scene, part, steps, seed, of_part)
+            latents = self._latents(scene, part, steps, seed, sigmas is not None, of_part)
             for index, order in enumerate(part):
                 progress("rain of the members", (start + 0.8 * len(part) + 0.2 * index) / len(orders))
                 yield self._finished(scene, order, latents[index], seed, shape)
 
     @torch.no_grad()
     def _latents(
-        self, scene: Scene, orders: Sequence[_Order], steps: int, seed: int, progress: Progress
+        self,
+        scene: Scene,
+        orders: Sequence[_Order],
+        steps: int,
+        seed: int,
+        is_guided: bool,
+        progress: Progress,
     ) -> Tensor:
         """Clean latents (B, S, h, w, C)."""
         cells = scene.conditions.shape[2:4]
@@ -146,7 +159,7 @@ class ScenarioForecaster:
         schedule = self.model.schedule
         levels = levels_of(schedule, even_timesteps(schedule.steps, steps))
         denoise = as_denoise(self._network(scene), schedule.at, "v")
-        if orders[0].sigmas is not None:
+        if is_guided:
             denoise = self._guided(denoise, scene, orders)
         return sample_dpm_solver_2m(
             denoise,
@@ -154,6 +167,10 @@ class ScenarioForecaster:
             levels,
             progress=lambda _, share: progress("drawing members", share),
         )
+
+    @staticmethod
+    def _own_sigmas(scene: Scene, seed: int, number: int) -> float | None:
+        return drawn_sigmas(seed, number, scene.outlook.freedom) if scene.has_rain else None
 
     def _network(self, scene: Scene) -> Denoise:
         def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -199,6 +216,10 @@ class ScenarioForecaster:
         low, high = self.model.seen_sigmas.tolist()
         is_plausible = abs(shift) <= LARGEST_PLAUSIBLE_SHIFT and low <= (order.sigmas or 0.0) <= high
         return Member(order.number, order.sigmas, asked, reached, shift, is_plausible, rain.cpu().numpy())
+
+    def forecast(self, past: np.ndarray, **scene: Any) -> np.ndarray:
+        """The mean (L, H, W) of `default_members` members, seed 0; ``scene`` as for `forecast_ensemble`."""
+        return mean_of_fields(self.forecast_ensemble(past, members=self.default_members, seed=0, **scene))
 
     def forecast_ensemble(
         self,

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 LARGEST_SCORE = 4.0  # further out the nowcaster's probabilities carry no information
-LARGEST_RAIN_MM_H = 200.0  # about the most that radars show over a square kilometre in some minutes
-LEAST_SLOPE = 1.0  # of scores in log rain above the last threshold: a tail never gets heavier than that
+LARGEST_RAIN_MM_H = 150.0  # about the most that radars show over a square kilometre in some minutes
+LEAST_SLOPE = 1.5  # of scores in log rain above the last threshold: a tail never gets heavier than that
 TAIL_MEAN_EXCESS = (
     0.3  # mean excess over the last threshold, of that threshold: what radars show above 50 mm/h
 )

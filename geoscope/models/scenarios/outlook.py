@@ -16,11 +16,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from geoscope.diffusion.noise import member_noise
 from geoscope.models.scenarios.marginals import Marginals
 
 SCALE_MM_H = 0.1  # below about this much the transform is linear
 LEAST_EXPECTED_MM_H = 0.05  # below it a region is dry for the nowcaster, and mu and sigma mean nothing
 REACH = 1.5  # standard deviations of a feature within which the lines were fitted and are used
+MOST_DRAWN = 4.0  # sigmas from mu that a freely drawn member may lie
+OTHERS = 100  # the most degrees of freedom that members are drawn with
+SIGMA_DRAW = 1_000_001  # the step number under which a member's sigmas are drawn: no sampler comes so far
 LOG_SCALES = (-3.0, 1.0)  # of sigma in the transformed space
 FEATURES = (
     "expected",  # transformed mean rain of the nowcaster's distribution over region and steps
@@ -135,6 +139,18 @@ def student_tail(sigmas: float, freedom: float) -> float:
     log_norm = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
     density = torch.exp(log_norm - (freedom + 1) / 2 * torch.log1p(x * x / freedom)) / (1.0 - grid) ** 2
     return float(density.sum() * (grid[1] - grid[0]))
+
+
+def drawn_sigmas(seed: int, member: int, freedom: float) -> float:
+    """How many sigmas a freely drawn member lies from mu: a Student t of standard deviation 1, cut at `MOST_DRAWN`.
+
+    A function of ``seed`` and the member's number alone.
+    """
+    normal, others = member_noise(seed, [member], (1 + OTHERS,))(SIGMA_DRAW)[0].double().tensor_split([1])
+    # the square root of a chi-square over its degrees of freedom, from so many normal numbers
+    chi = others[: round(freedom)].square().sum()
+    value = float(normal) / math.sqrt(float(chi) / round(freedom)) * math.sqrt((freedom - 2.0) / freedom)
+    return min(max(value, -MOST_DRAWN), MOST_DRAWN)
 
 
 class Outlook(nn.Module):

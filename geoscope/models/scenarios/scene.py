@@ -49,13 +49,18 @@ class Scene:
     outlook: Expectation
 
     @property
+    def has_rain(self) -> bool:
+        """Whether the nowcaster expects enough rain over the region for mu and sigma to mean something."""
+        return self.mean >= LEAST_EXPECTED_MM_H
+
+    @property
     def expectation(self) -> Expectation:
         """mu and sigma of the mean rain over the region and the steps.
 
         Raises:
             DataError: the nowcaster expects no rain there, so that they mean nothing.
         """
-        if not self.mean >= LEAST_EXPECTED_MM_H:
+        if not self.has_rain:
             raise DataError(
                 f"{self.mean:.3f} mm/h are expected over the region, less than {LEAST_EXPECTED_MM_H} mm/h: mu and "
                 "sigma are undefined without rain; choose another issue time or region, or take gs.nowcast"

@@ -75,6 +75,10 @@ def test_an_ensemble_is_drawn_freely_also_where_it_is_dry(forecaster, past):
     members = forecaster.forecast_ensemble(past, members=3, seed=0, progress=silent, **SCENE)
     assert members.shape == (3, 4, 72, 88)
     assert not np.allclose(members[0], members[1], equal_nan=True)
+    forecaster.default_members = 3
+    np.testing.assert_allclose(
+        forecaster.forecast(past, progress=silent, **SCENE), members.mean(axis=0), rtol=1e-4
+    )
     dry = forecaster.forecast_ensemble(np.zeros_like(past), members=1, seed=0, progress=silent, **SCENE)
     assert np.isfinite(dry).all()
 

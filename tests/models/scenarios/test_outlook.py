@@ -11,6 +11,7 @@ from geoscope.models.scenarios.outlook import (
     ExpectedMaps,
     Outlook,
     back_transformed,
+    drawn_sigmas,
     negative_log_likelihood,
     region_features,
     student_tail,
@@ -76,3 +77,13 @@ def test_the_likelihood_is_that_of_a_student_t_of_unit_spread():
     )
     assert torch.exp(-each[0]).item() == pytest.approx(0.3796 * math.sqrt(5 / 3), abs=2e-4)
     assert each[1] > each[0]
+
+
+def test_members_draw_their_sigmas_from_the_tail_that_was_fitted():
+    drawn = torch.tensor([drawn_sigmas(3, member, 5.0) for member in range(4000)])
+    assert drawn.mean().item() == pytest.approx(0.0, abs=0.05)
+    assert drawn.std().item() == pytest.approx(1.0, abs=0.05)
+    assert (drawn.abs() > 2).float().mean().item() == pytest.approx(2 * student_tail(2.0, 5.0), abs=0.01)
+    assert drawn.abs().max() <= 4
+    assert drawn_sigmas(3, 17, 5.0) == pytest.approx(drawn[17].item())
+    assert drawn_sigmas(4, 17, 5.0) != drawn_sigmas(3, 17, 5.0)
