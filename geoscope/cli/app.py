@@ -14,6 +14,7 @@ from geoscope.cli.fetch import fetch
 from geoscope.cli.listing import models, samples
 from geoscope.cli.nowcast import nowcast
 from geoscope.cli.prepare import prepare
+from geoscope.cli.scenarios import SigmaTakesSeveral, scenarios
 from geoscope.cli.serve import serve
 from geoscope.cli.shell import OneLineErrors
 from geoscope.cli.train import train
@@ -47,6 +48,10 @@ def face(
 
 
 app.command(epilog="Example: geoscope nowcast florence-2018 --model persistence --out florence.nc")(nowcast)
+app.command(
+    cls=SigmaTakesSeveral,
+    epilog="Example: geoscope scenarios florence-2018 --sigma -2 0 2 --members 4 --out florence-scenarios.nc",
+)(scenarios)
 app.command(epilog="Example: geoscope verify florence.nc florence-2018 --thresholds 1,5,10")(verify)
 app.command(
     cls=ModelsTakeSeveral,

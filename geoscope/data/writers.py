@@ -25,7 +25,12 @@ Progress = Callable[[str, float], None]
 
 SUFFIXES = (".nc", ".zarr", ".tif", ".tiff")
 _DEFLATE: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
-_LAYOUTS = (("time", "y", "x"), ("member", "time", "y", "x"), ("threshold", "time", "y", "x"))
+_LAYOUTS = (
+    ("time", "y", "x"),
+    ("member", "time", "y", "x"),
+    ("threshold", "time", "y", "x"),
+    ("sigma", "member", "time", "y", "x"),
+)
 _GLOBAL = (
     "title",
     "institution",
@@ -49,9 +54,9 @@ def write_forecast(
     """Write a field (time, y, x), forecast or observed, by the ending of `path`; the result is the path.
 
     .nc is CF NetCDF-4, compressed; .zarr a Zarr store (format 2, one chunk a frame); both also take members (member,
-    time, y, x) and the Dataset of a forecast with its probabilities (threshold, time, y, x). .tif or .tiff is a Cloud
-    Optimised GeoTIFF with one band a frame (see `geoscope.data.geotiff`). The field is computed frame by
-    frame and held in memory once. `progress(stage, share)` is called between frames and
+    time, y, x), scenarios (sigma, member, time, y, x) and the Dataset of a forecast with its probabilities (threshold,
+    time, y, x). .tif or .tiff is a Cloud Optimised GeoTIFF with one band a frame (see `geoscope.data.geotiff`). The
+    field is computed frame by frame and held in memory once. `progress(stage, share)` is called between frames and
     may raise `Cancelled`; then, as after any error, nothing is left behind.
 
     Raises:
