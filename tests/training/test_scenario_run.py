@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geoscope.errors import ConfigError, DataError
+from geoscope.errors import ConfigError, DataError, TrainingError
 from geoscope.models.scenarios import config as configs
 from geoscope.models.scenarios.checkpoints import read_scenarios
 from geoscope.training import recipe as recipes
@@ -16,7 +16,7 @@ from geoscope.training.engine import checkpoints
 from geoscope.training.scenarios import cases as cutting
 from geoscope.training.scenarios import run as runs
 from geoscope.training.scenarios.recipe import read_plan
-from geoscope.training.scenarios.stages import listing
+from geoscope.training.scenarios.stages import listing, write_whole
 from tests.training.scenario_events import SILENT, ByHand, tiny_scenarios, write_event, write_events
 
 STAGES = ("autoencoder", "denoiser", "alignment")
@@ -260,6 +260,19 @@ def test_the_recipe_that_ships_holds_out_what_the_nowcaster_does(repository, sha
     assert not [path for path in plan.paths if path.name.startswith(plan.recipe.held_out)]
     assert plan.recipe.config.preset == "small"
     assert (plan.denoiser[0].ema, plan.autoencoder[0].floor) == (0.998, 0.02)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
+    def write(beside):
+        beside.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(TrainingError, match=r"cannot be written \(No space left on device\); make room"):
+        write_whole(path, write)
+    assert not list(tmp_path.iterdir())
+    assert write_whole(path, lambda beside: beside.write_bytes(b"whole")) == path
+    assert path.read_bytes() == b"whole"
 
 
 def test_a_listing_tells_the_size_of_folders(tmp_path):

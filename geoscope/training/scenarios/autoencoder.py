@@ -17,6 +17,7 @@ from geoscope.models.scenarios.networks import ScoreAutoencoder
 from geoscope.training.augmentation import turn
 from geoscope.training.engine import Batch, Progress, Settings, Task
 from geoscope.training.scenarios.cases import Case
+from geoscope.training.scenarios.stages import write_whole
 from geoscope.training.scenarios.windows import BETAS, SYMMETRIES, CaseSampler
 
 WEIGHTS = "model.safetensors"
@@ -137,10 +138,6 @@ def standardise(network: ScoreAutoencoder, fields: Iterable[Tensor]) -> None:
 
 
 def write_weights(network: nn.Module, path: Path) -> Path:
-    """Write the weights beside ``path`` and move them there."""
-    beside = path.with_name(path.name + ".part")
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, beside
-    )
-    beside.replace(path)
-    return path
+    """Write the weights of ``network`` to ``path``, whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    return write_whole(path, lambda beside: save_file(tensors, beside))

@@ -25,6 +25,7 @@ from geoscope.models.scenarios.marginals import LARGEST_RAIN_MM_H, Marginals
 from geoscope.models.scenarios.outlook import FEATURES, expected_maps, region_features
 from geoscope.training.engine import Progress
 from geoscope.training.scenarios.regions import random_ellipse
+from geoscope.training.scenarios.stages import write_whole
 from geoscope.training.storms import read_event
 
 LEAST_STEPS = 2  # with truth
@@ -258,12 +259,9 @@ def cut_cases(
 
 
 def _write(file: Path, event: str, arrays: dict[str, np.ndarray]) -> None:
-    """Beside its place, and then move it there: what is there is whole."""
-    beside = file.with_suffix(".part")
     known = np.isfinite(arrays["scores"]).mean(axis=(1, 2)) > LEAST_KNOWN
     about = {"event": event, "known": "".join(str(int(each)) for each in known)}
-    save_file(arrays, beside, metadata=about)
-    beside.replace(file)
+    write_whole(file, lambda beside: save_file(arrays, beside, metadata=about))
 
 
 def open_cases(folder: Path, events: list[str]) -> list[Case]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from geoscope.errors import ConfigError
+from safetensors import SafetensorError
+
+from geoscope.errors import ConfigError, TrainingError
 
 RECORD = "stage.json"
 
@@ -37,6 +39,24 @@ def once(folder: Path, *, made_from: str, settings: Any, result: Path, make: Cal
     return result
 
 
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """``path``, which ``write`` has written beside its place: what is there is whole, whenever the run is stopped.
+
+    Raises:
+        TrainingError: it cannot be written, for instance on a full disk; nothing is left behind.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        write(beside)
+    except (OSError, SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:120]
+        raise TrainingError(
+            f"{path} cannot be written ({reason}); make room and run the same command again"
+        ) from None
+    return beside.replace(path)
+
+
 def digest(*parts: Any) -> str:
     """A short name for what is told: JSON values, and the contents of files where a part is a path."""
     found = hashlib.sha256()
@@ -63,6 +83,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    text = json.dumps(record, indent=1) + "\n"
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
