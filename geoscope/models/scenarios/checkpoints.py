@@ -11,7 +11,7 @@ from geoscope.models.scenarios.config import PRESETS
 from geoscope.models.scenarios.networks import ScenarioModel
 
 FORMAT = "geoscope-scenarios"
-KEPT_IN_FULL = ("outlook.", "texture", "seen_sigmas", "autoencoder.centre", "autoencoder.scale")
+KEPT_IN_FULL = ("outlook.", "texture", "seen_", "drawn_", "autoencoder.centre", "autoencoder.scale")
 
 
 def save_scenarios(model: ScenarioModel, path: Path) -> Path:

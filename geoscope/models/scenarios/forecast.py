@@ -204,7 +204,8 @@ class ScenarioForecaster:
         with self._precision():
             mean, spread = self.model.autoencoder.decode(latents)
         white = member_noise(seed, [order.number], mean.shape)(TEXTURE_DRAW)[0].to(self.device)
-        scores = scene.scores_of_frames(mean + spread * coloured(white, self.model.texture))
+        drawn = self.model.rescored(mean + spread * coloured(white, self.model.texture))
+        scores = scene.scores_of_frames(drawn)
         if order.sigmas is None:
             rain, asked, shift = scene.frames.rain(scores), None, 0.0
             reached = float(region_mean(rain, scene.region))

@@ -17,6 +17,7 @@ from geoscope.models.scenarios.outlook import Outlook, transformed
 from geoscope.models.scenarios.texture import SCALES_PX
 
 LOG_SPREADS = (-3.0, 1.0)  # of what the autoencoder leaves out
+QUANTILES = 11  # at which drawn scores are compared with the truth's
 LARGEST_FACTOR = 4.0  # of the alignment's logarithm of true over expected rain
 
 
@@ -74,6 +75,8 @@ class ScenarioModel(nn.Module):
 
     texture: Tensor
     seen_sigmas: Tensor
+    drawn_quantiles: Tensor
+    seen_quantiles: Tensor
 
     def __init__(self, config: ScenarioConfig) -> None:
         super().__init__()
@@ -85,12 +88,25 @@ class ScenarioModel(nn.Module):
         self.outlook = Outlook()
         # between which all but a thousandth of the standardised truths of left-out sources lay
         self.register_buffer("seen_sigmas", torch.tensor([-4.0, 4.0]))
+        # of the scores that members draw, and of those of the truth, where rain is likely: see `rescored`
+        self.register_buffer("drawn_quantiles", torch.linspace(-3.0, 3.0, QUANTILES))
+        self.register_buffer("seen_quantiles", torch.linspace(-3.0, 3.0, QUANTILES))
         self.register_buffer("texture", torch.full((len(SCALES_PX),), 1.0 / len(SCALES_PX)))
 
     @property
     def schedule(self) -> Schedule:
         """The schedule of the diffusion."""
         return make_schedule(self.config.schedule, self.config.schedule_steps)
+
+    def rescored(self, scores: Tensor) -> Tensor:
+        """Drawn ``scores`` with the distribution of the truth's: piecewise linear between quantiles, rising.
+
+        A network that is trained for little time draws tails that are too heavy, and a score far out is a downpour.
+        """
+        places = torch.searchsorted(self.drawn_quantiles, scores.contiguous()).clamp(1, QUANTILES - 1)
+        low, high = self.drawn_quantiles[places - 1], self.drawn_quantiles[places]
+        share = (scores - low) / (high - low).clamp(min=1e-6)
+        return torch.lerp(self.seen_quantiles[places - 1], self.seen_quantiles[places], share)
 
     def aligned_mean(
         self, x: Tensor, t: Tensor, conditions: Tensor, expected: Tensor, weights: Tensor

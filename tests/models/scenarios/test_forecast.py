@@ -113,6 +113,16 @@ def test_progress_rises_and_may_stop_the_drawing(forecaster, past):
         draw(forecaster, scene, [0], (0.0,), progress=stop)
 
 
+def test_scores_are_brought_to_the_quantiles_that_were_seen(model):
+    scores = torch.tensor([-5.0, -1.5, 0.0, 0.3, 3.0, 4.0])
+    torch.testing.assert_close(model.rescored(scores), scores)
+    model.seen_quantiles.copy_(torch.linspace(-2.0, 4.0, 11))  # ends of -3 and 3 become -2 and 4
+    torch.testing.assert_close(model.rescored(scores), scores + 1.0)
+    model.seen_quantiles.copy_(model.drawn_quantiles.sign() * model.drawn_quantiles.abs().sqrt())
+    there = model.rescored(torch.linspace(-5, 5, 101))
+    assert (there.diff() > 0).all()
+
+
 def test_no_block_is_deaf_to_the_diffusion_time(model):
     x, conditions = torch.randn(1, 6, 10, 12, 2), torch.randn(1, 7, 10, 12, config.FEATURES)
     with torch.no_grad():
