@@ -110,7 +110,7 @@ def test_one_command_makes_the_weights(original):
     assert names == {"storm_a", "storm_b"}
     assert model.seen_sigmas.tolist() != [-4.0, 4.0]
     assert "widening" in json.loads((out / "outlook" / "calibration.json").read_text())
-    for stage in ("cases", *STAGES, "outlook", "texture"):
+    for stage in ("cases", *STAGES, "outlook", "texture", "quantiles"):
         assert any(what.startswith(f"{stage}: ") for what, _ in told), stage
     shares = [share for _, share in told]
     assert shares == sorted(shares)
@@ -121,7 +121,7 @@ def test_what_is_finished_is_not_done_again(finished, monkeypatch):
     def never(*_):
         raise AssertionError("a stage that was finished was begun again")
 
-    for name in ("load_nowcaster", "fit", "fit_outlook", "texture_of"):
+    for name in ("load_nowcaster", "fit", "fit_outlook", "texture_of", "drawn_and_seen"):
         monkeypatch.setattr(runs, name, never)
     before = load_file(finished / "out" / "model.safetensors")
     (finished / "out" / "model.safetensors").unlink()

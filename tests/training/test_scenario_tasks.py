@@ -1,5 +1,7 @@
 """The networks' tasks: windows by number, losses whose first value is known, learning, standard latents."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from geoscope.errors import ConfigError, DataError
-from geoscope.models.scenarios.networks import ScoreAutoencoder
+from geoscope.models.scenarios.networks import QUANTILES, ScenarioModel, ScoreAutoencoder
 from geoscope.models.scenarios.outlook import LEAST_EXPECTED_MM_H, transformed
 from geoscope.training.augmentation import turn
 from geoscope.training.engine import Settings
@@ -19,6 +21,7 @@ from geoscope.training.scenarios.autoencoder import (
     standardise,
 )
 from geoscope.training.scenarios.denoiser import ScenarioDenoiserTask
+from geoscope.training.scenarios.quantiles import drawn_and_seen
 from geoscope.training.scenarios.texture import residuals, texture_of
 from geoscope.training.scenarios.windows import CaseSampler, WindowSampler, WindowTable
 from tests.training.latent_recipes import losses_on_one_batch
@@ -190,6 +193,34 @@ def test_the_texture_is_measured_on_what_is_left_out(cases, encoder):
     variances = texture_of(encoder, cases)
     assert variances.sum().item() == pytest.approx(1.0, abs=1e-5)
     assert (variances >= 0).all()
+
+
+@pytest.fixture(scope="module")
+def model(encoder):
+    torch.manual_seed(0)
+    whole = ScenarioModel(tiny_scenarios()).eval()
+    whole.autoencoder = encoder
+    return whole
+
+
+def test_quantiles_of_what_is_drawn_stand_beside_those_of_the_truth(cases, model, monkeypatch):
+    monkeypatch.setattr("geoscope.training.scenarios.quantiles.LEAST_PIXELS", 10)
+    drawn, seen = drawn_and_seen(model, cases, seed=1)
+    assert len(drawn) == len(seen) == QUANTILES == len(model.drawn_quantiles)
+    assert (drawn.diff() > 0).all()
+    assert (seen.diff() >= 0).all()
+    again = drawn_and_seen(model, cases, seed=1)
+    assert torch.equal(drawn, again[0])
+    assert torch.equal(seen, again[1])
+    every = np.concatenate([case.read("scores")["scores"].ravel() for case in cases])
+    assert seen[-1] <= np.nanmax(every)
+    believed = [replace(case, low_mm_h=5.0) for case in cases]  # rain of 5 mm/h is likely in fewer places
+    assert not torch.equal(drawn_and_seen(model, believed, seed=1)[1], seen)
+
+
+def test_without_likely_rain_there_are_no_quantiles(cases, model, monkeypatch):
+    monkeypatch.setattr("geoscope.training.scenarios.quantiles.LIKELY", 1.0)
+    assert drawn_and_seen(model, cases, seed=1) is None
 
 
 @pytest.mark.parametrize(

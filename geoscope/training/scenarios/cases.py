@@ -68,6 +68,8 @@ class Place:
 class Case:
     """A case in a file. ``known`` (S) says which steps have truth; ``rows`` and ``columns`` count cells.
 
+    Its source is believed from ``low_mm_h`` on.
+
     Arrays: scores (S, H, W), NaN where there is no truth; conditions (1 + S, h, w, F); expected, rain and share
     (S, h, w), by cell the nowcaster's mean and the true rain in mm/h, and how much of the cell has truth; features
     (R, F') and means (R,) of regions, see `geoscope.models.scenarios.outlook`.
@@ -78,6 +80,7 @@ class Case:
     known: tuple[bool, ...]
     rows: int
     columns: int
+    low_mm_h: float
 
     def read(self, *names: str) -> dict[str, np.ndarray]:
         """Whole arrays, float32."""
@@ -254,13 +257,17 @@ def cut_cases(
                 continue
             arrays = cutter.cut(event, place)
             if arrays is not None:
-                _write(file, event.name, arrays)
+                _write(file, event, arrays)
     return open_cases(folder, [path.stem for path in paths])
 
 
-def _write(file: Path, event: str, arrays: dict[str, np.ndarray]) -> None:
+def _write(file: Path, event: Event, arrays: dict[str, np.ndarray]) -> None:
     known = np.isfinite(arrays["scores"]).mean(axis=(1, 2)) > LEAST_KNOWN
-    about = {"event": event, "known": "".join(str(int(each)) for each in known)}
+    about = {
+        "event": event.name,
+        "known": "".join(str(int(each)) for each in known),
+        "low_mm_h": str(event.low_mm_h),
+    }
     write_whole(file, lambda beside: save_file(arrays, beside, metadata=about))
 
 
@@ -287,7 +294,7 @@ def _cases_in(folder: Path) -> Iterator[Case]:
                 about = archive.metadata() or {}
                 _, rows, columns = archive.get_slice("share").get_shape()
             known = tuple(each == "1" for each in about["known"])
-            yield Case(path, about["event"], known, rows, columns)
+            yield Case(path, about["event"], known, rows, columns, float(about["low_mm_h"]))
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0][:80]
             raise DataError(

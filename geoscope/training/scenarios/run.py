@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from geoscope.models.nowcaster.checkpoints import load_nowcaster
 from geoscope.models.scenarios.checkpoints import save_scenarios
@@ -17,6 +17,7 @@ from geoscope.training.scenarios.autoencoder import WEIGHTS, ScoreAutoencoderTas
 from geoscope.training.scenarios.cases import Case, Cutter, cut_cases, open_cases
 from geoscope.training.scenarios.denoiser import ScenarioDenoiserTask
 from geoscope.training.scenarios.outlook import fit_outlook, rows_of, seen_sigmas, write_outlook
+from geoscope.training.scenarios.quantiles import drawn_and_seen
 from geoscope.training.scenarios.recipe import Plan
 from geoscope.training.scenarios.stages import digest, listing, once
 from geoscope.training.scenarios.texture import texture_of
@@ -28,7 +29,8 @@ SHARES = {  # of the time, about
     "denoiser": (0.3, 0.8),
     "alignment": (0.8, 0.98),
     "outlook": (0.98, 0.99),
-    "texture": (0.99, 1.0),
+    "texture": (0.99, 0.995),
+    "quantiles": (0.995, 1.0),
 }
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -62,12 +64,15 @@ class ScenarioRun:
         third = self._network("alignment", task, settings, digest(told, first, asdict(regions)))
         outlook = self._outlook(cases, told)
         texture = self._texture(cases, encoder, digest(told, first))
-        model = ScenarioModel(config)
+        model = ScenarioModel(config).eval()
         model.autoencoder = encoder
         _loaded(model.denoiser, second)
         _loaded(model.alignment, third)
         _loaded(model.outlook, outlook)
         model.texture.copy_(load_file(texture)["texture"])
+        quantiles = self._quantiles(model, cases, digest(told, second, texture))
+        for name, value in load_file(quantiles).items():
+            getattr(model, name).copy_(value)
         seen = seen_sigmas(outlook.parent)
         if seen is not None:
             model.seen_sigmas.copy_(torch.tensor(seen))
@@ -131,11 +136,27 @@ class ScenarioRun:
 
         def make() -> None:
             self._told("texture")("fitting", 0.0)
-            measured = nn.Module()
-            measured.register_buffer("texture", texture_of(encoder, cases))
-            write_weights(measured, folder / WEIGHTS)
+            write_weights(_holding(texture=texture_of(encoder, cases)), folder / WEIGHTS)
 
         return once(folder, made_from=made_from, settings=None, result=folder / WEIGHTS, make=make)
+
+    def _quantiles(self, model: ScenarioModel, cases: list[Case], made_from: str) -> Path:
+        folder, seed = self.out / "quantiles", self.plan.recipe.seed
+
+        def make() -> None:
+            self._told("quantiles")("drawing a member of each event", 0.0)
+            found = drawn_and_seen(model, cases, seed) or (model.drawn_quantiles, model.seen_quantiles)
+            write_weights(_holding(drawn_quantiles=found[0], seen_quantiles=found[1]), folder / WEIGHTS)
+
+        return once(folder, made_from=made_from, settings=seed, result=folder / WEIGHTS, make=make)
+
+
+def _holding(**values: Tensor) -> nn.Module:
+    """A module that holds numbers and nothing else."""
+    module = nn.Module()
+    for name, value in values.items():
+        module.register_buffer(name, value)
+    return module
 
 
 def _loaded(network: Module, path: Path) -> Module:
