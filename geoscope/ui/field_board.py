@@ -66,12 +66,14 @@ class FieldBoard(ABC):
 
     A page's own board says which maps there are and what the readout calls them (`NAMES`, the first one is of the
     observation), which of its own choices change them (`ASKS`) or also their colours (`COLOURS`), what they show
-    (`frames`), which layers the legend explains (`layers`), and which tools stand above (`make_tools`).
+    (`frames`), which layers the legend explains (`layers`), of what a difference is (`DIFFERENCE`), and which tools
+    stand above (`make_tools`).
     """
 
     NAMES: ClassVar[Mapping[str, str]]
     ASKS: ClassVar[list[str]] = []
     COLOURS: ClassVar[list[str]] = []
+    DIFFERENCE: ClassVar[str] = "forecast − observed"
 
     def __init__(self, state: ViewState, desk: FieldDesk) -> None:
         self.state, self.desk = state, desk
@@ -190,7 +192,7 @@ class FieldBoard(ABC):
             set_html(self._legend, "")
             return
         scales = [self.scale_of(layer) for layer in self.layers()]
-        set_html(self._legend, legend_html(scales, self.theme, LOOKS[self.theme].land))
+        set_html(self._legend, legend_html(scales, self.theme, LOOKS[self.theme].land, self.DIFFERENCE))
 
     def _write_readout(self) -> None:
         field = self.desk.field

@@ -26,10 +26,17 @@ CSS = """
 """
 
 
-def legend_html(scales: Sequence[ColourScale], theme: Theme, land: str) -> str:
-    """The bar of the field, after it those of the other layers that are shown, and the special classes."""
+def legend_html(
+    scales: Sequence[ColourScale], theme: Theme, land: str, difference: str = "forecast − observed"
+) -> str:
+    """The bar of the field, after it those of the other layers that are shown, and the special classes.
+
+    ``difference`` says what a diverging scale is the difference of.
+    """
     bars = "".join(
-        _outcomes(scale, theme) if scale.kind == "outcome" else _bar(scale, theme, "second" if number else "")
+        _outcomes(scale, theme)
+        if scale.kind == "outcome"
+        else _bar(scale, theme, "second" if number else "", difference)
         for number, scale in enumerate(scales)
     )
     return f'<div class="legend">{bars}{_swatches(scales[0], theme, land)}</div>'
@@ -45,12 +52,12 @@ def _outcomes(scale: ColourScale, theme: Theme) -> str:
     return f'<div class="outcomes"><div class="name">{title}</div><div class="row">{marks}</div></div>'
 
 
-def _bar(scale: ColourScale, theme: Theme, kind: str) -> str:
+def _bar(scale: ColourScale, theme: Theme, kind: str, difference: str) -> str:
     colours = scale.hex_colours(theme)
     cells = "".join(f'<i style="background:{colour}"></i>' for colour in colours)
     places = _label_places(scale, len(colours))
     labels = "".join(f'<span style="left:{left:.2f}%">{html.escape(text)}</span>' for left, text in places)
-    what = ", forecast − observed" if scale.kind == "diverging" else ""
+    what = f", {difference}" if scale.kind == "diverging" else ""
     title = html.escape(f"{scale.title}{what}")
     return (
         f'<div class="scale {kind}" role="img" aria-label="colour scale: {title}"><div class="name">{title}</div>'

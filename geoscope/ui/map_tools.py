@@ -28,14 +28,14 @@ class MapTools:
             options={v: k for k, v in LAYERS.items()},
             label="Layer of A and B",
             description="",
-            **_select(139),
+            **tool_select(139),
         )
         threshold = pmui.Select.from_param(
             state.param.threshold,
             options={f"≥ {value:g} mm/h": value for value in THRESHOLDS},
             label="Threshold",
             description="",
-            **_select(108),
+            **tool_select(108),
         )
         self._threshold = pn.Column(threshold, margin=0)
         scale = pmui.Select.from_param(
@@ -43,7 +43,7 @@ class MapTools:
             options={v: k for k, v in SCALES.items()},
             label="Colours",
             description="",
-            **_select(103),
+            **tool_select(103),
         )
         opacity = pmui.FloatSlider.from_param(
             state.param.opacity,
@@ -56,10 +56,10 @@ class MapTools:
         )
         self.view = pmui.FlexBox(
             mode,
-            _icon("zoom_in", "Zoom in", lambda event: maps.zoom(0.5)),
-            _icon("zoom_out", "Zoom out", lambda event: maps.zoom(2.0)),
-            _icon("fit_screen", "Show the whole field", lambda event: maps.go_to(maps.home)),
-            _icon(
+            tool_icon("zoom_in", "Zoom in", lambda event: maps.zoom(0.5)),
+            tool_icon("zoom_out", "Zoom out", lambda event: maps.zoom(2.0)),
+            tool_icon("fit_screen", "Show the whole field", lambda event: maps.go_to(maps.home)),
+            tool_icon(
                 "layers_clear",
                 "Remove point and area; scores count the whole field again",
                 lambda event: state.param.update(point=None, area=None),
@@ -82,13 +82,14 @@ class MapTools:
         self._threshold.styles = {"visibility": "visible" if is_asked else "hidden"}
 
 
-def _select(width: int) -> dict[str, Any]:
+def tool_select(width: int) -> dict[str, Any]:
     """The look of a list in a row that must hold everything on a window 1024 pixels wide."""
     narrow = {"& .MuiSelect-select": {"paddingLeft": "9px", "paddingRight": "26px !important"}}
     return {"size": "small", "width": width, "margin": (7, 3, 3, 3), "sx": narrow}
 
 
-def _icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
+def tool_icon(icon: str, description: str, on_click: Any) -> pmui.IconButton:
+    """A small button in the row of tools."""
     return pmui.IconButton(
         icon=icon,
         description=description,

@@ -13,7 +13,7 @@ from geoscope.ui.open_field import say_time
 from geoscope.ui.panes import Problem, html_pane, set_html
 from geoscope.ui.question_steps import FULL, LeadStep
 
-_STAGE_CSS = """
+STAGE_CSS = """
 div { font: 12px/16px Roboto, sans-serif; min-height: 32px; color: var(--panel-on-surface-color);
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 """
@@ -62,7 +62,7 @@ class RunStep:
         self._bar = pmui.LinearProgress(
             value=0, variant="determinate", margin=(4, 12), sizing_mode="stretch_width"
         )
-        self._stage = html_pane(_STAGE_CSS, margin=(0, 12))
+        self._stage = html_pane(STAGE_CSS, margin=(0, 12))
         self._problem = Problem()
         self.content = [
             pmui.Row(self._run, self._cancel, sizing_mode="stretch_width", margin=0),
@@ -105,7 +105,7 @@ class RunStep:
             progress = desk.progress
             text = f"{progress.stage} · {100 * progress.fraction:.0f} %" if progress else "starting"
             if progress and progress.remaining_seconds is not None:
-                text += f" · {_say_seconds(progress.remaining_seconds)} left"
+                text += f" · {say_seconds(progress.remaining_seconds)} left"
             return text
         failed = (
             "Forecast A could not be made; why stands below." if desk.state.model in desk.problems else ""
@@ -125,7 +125,8 @@ def _names(runs: Sequence[Run]) -> str:
     return " and ".join(dict.fromkeys(title_of(run.model) for run in runs))
 
 
-def _say_seconds(seconds: float) -> str:
+def say_seconds(seconds: float) -> str:
+    """Seconds that are left, in words."""
     if seconds < 90:
         return f"{max(1, int(np.ceil(seconds)))} s"
     return f"{int(np.ceil(seconds / 60))} min"

@@ -175,6 +175,7 @@ def page_switch(current: str, pages: Sequence[str]) -> list[Any]:
             disabled=name == current,
             size="small",
             color="light",
+            sx={"&.Mui-disabled": {"color": "#ffffff", "borderColor": "#ffffff80"}},
             margin=(4, 2),
         )
         for name in others
