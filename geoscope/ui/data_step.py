@@ -162,6 +162,9 @@ class DataStep:
         set_html(self._hint, f"<p>{html.escape(hint)}</p>")
 
     def _sample_chosen(self) -> None:
+        """Read a sample that the user chose; a list that is put away can name one of its own accord."""
+        if self._kind.value != "sample":
+            return
         source = f"sample:{self._sample.value}"
         if self._sample.value and (self.desk.field is None or self.desk.field.source != source):
             self.desk.read(source, then_use=True)
