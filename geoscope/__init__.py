@@ -19,6 +19,7 @@ _HOME = {
     "list_models": "geoscope.zoo.cards",
     "load_model": "geoscope.inference.loading",
     "nowcast": "geoscope.inference.nowcast",
+    "scenarios": "geoscope.inference.scenarios",
     "verify": "geoscope.metrics.verification",
 }
 
@@ -30,6 +31,7 @@ __all__ = [
     "nowcast",
     "open_radar",
     "sample",
+    "scenarios",
     "verify",
 ]
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from geoscope.data.samples import sample as sample
     from geoscope.inference.loading import load_model as load_model
     from geoscope.inference.nowcast import nowcast as nowcast
+    from geoscope.inference.scenarios import scenarios as scenarios
     from geoscope.metrics.verification import verify as verify
     from geoscope.zoo.cards import list_models as list_models
 

@@ -39,6 +39,7 @@ FACE = {
     "load_model": ["name", "device"],
     "list_models": [],
     "nowcast": ["rain", "model", "issue_time", "lead_steps"],
+    "scenarios": ["rain", "sigmas", "members", "steps", "seed", "model"],
     "verify": ["forecast", "observed"],
 }
 
