@@ -12,7 +12,7 @@ from geoscope.errors import ConfigError, WeightsError
 from geoscope.models.prediff.autoencoder import FrameAutoencoder
 from geoscope.models.prediff.config import AutoencoderConfig
 from geoscope.models.prediff.weights import fingerprint, read_part
-from geoscope.training import adversary, tasks
+from geoscope.training import adversary
 from geoscope.training.autoencoder import (
     AutoencoderTask,
     LossTable,
@@ -227,4 +227,3 @@ def test_weights_of_another_kind_are_refused(tmp_path):
     other.config = AlignmentConfig(shape=(1, 4, 4, 2), base_width=8, attention=(), depth=(1,))
     with pytest.raises(ConfigError, match="attention is a list of cuboids"):
         save_part(other, path, {})
-    assert tasks.TASKS.keys() == {"nowcast", "autoencoder", "denoiser", "alignment"}
