@@ -4,12 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from geoscope.errors import ConfigError, WeightsError
 from geoscope.models.networks import Size, build
+from geoscope.zoo.safetensors_header import read_header
 
 FORMAT = "geoscope-frames"
 Encoding = Literal["unit", "vil", "log rain"]
@@ -62,7 +62,7 @@ def file_format(path: Path) -> str:
     Raises:
         WeightsError: not a readable safetensors file.
     """
-    return _metadata(path).get("format", "")
+    return read_header(path, "export it again").get("format", "")
 
 
 def read_network(path: Path) -> tuple[nn.Module, NetworkHeader]:
@@ -84,7 +84,7 @@ def read_network(path: Path) -> tuple[nn.Module, NetworkHeader]:
 
 
 def _read_header(path: Path) -> NetworkHeader:
-    raw: dict[str, Any] = dict(_metadata(path))
+    raw: dict[str, Any] = dict(read_header(path, "export it again"))
     found = raw.pop("format", "")
     try:
         for key in ("in_frames", "out_frames", "height", "width", "channels"):
@@ -103,13 +103,3 @@ def _read_header(path: Path) -> NetworkHeader:
             f"{', '.join(get_args(Encoding))}: export it again"
         )
     return header
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as archive:
-            return archive.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path.name} is not a readable safetensors file ({error}); export it again"
-        ) from None

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from geoscope.errors import WeightsError
@@ -11,6 +10,7 @@ from geoscope.models.nowcaster import presets
 from geoscope.models.nowcaster.forecast import EarthformerNowcaster
 from geoscope.models.nowcaster.model import LagrangianEarthformer
 from geoscope.zoo.cards import ModelCard
+from geoscope.zoo.safetensors_header import read_header
 from geoscope.zoo.self_check import check
 
 FORMAT = "geoscope-nowcaster"
@@ -31,14 +31,7 @@ def read_nowcaster(path: Path) -> LagrangianEarthformer:
     Raises:
         WeightsError: not a nowcaster's weights, or they do not fit the preset that they name.
     """
-    try:
-        with safe_open(path, framework="pt") as archive:
-            header = archive.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path.name} is not a readable safetensors file ({error}); fetch or train it again"
-        ) from None
+    header, tensors = read_header(path, "fetch or train it again"), load_file(path)
     build = presets.PRESETS.get(header.get("preset", ""))
     if header.get("format") != FORMAT or build is None:
         raise WeightsError(

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -20,6 +19,7 @@ from geoscope.models.prediff.autoencoder import FrameAutoencoder
 from geoscope.models.prediff.config import AlignmentConfig, AutoencoderConfig, DenoiserConfig
 from geoscope.models.prediff.denoiser import LatentDenoiser
 from geoscope.models.prediff.latent_diffusion import LatentDiffusion
+from geoscope.zoo.safetensors_header import read_header
 from geoscope.zoo.tables import build
 
 FORMAT = "geoscope-prediff"
@@ -60,7 +60,7 @@ def read_part(path: Path, part: Part | None = None) -> tuple[nn.Module, dict[str
     Raises:
         WeightsError: no such file, another part, or weights that do not fit the config in its header.
     """
-    header = _header(path)
+    header = read_header(path, "give the model.safetensors of a run")
     found = next((name for name in get_args(Part) if name == header.get("part")), None)
     if header.get("format") != FORMAT or found is None:
         raise WeightsError(
@@ -143,14 +143,3 @@ def fingerprint(network: nn.Module) -> str:
 
 def _named(part: str) -> str:
     return f"an {part}" if part[0] == "a" else f"a {part}"
-
-
-def _header(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as archive:
-            return archive.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path.name} is not a readable safetensors file ({str(error).splitlines()[0][:100]}); give the "
-            "model.safetensors of a run"
-        ) from None

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from geoscope.errors import WeightsError
 from geoscope.models.scenarios.config import PRESETS
 from geoscope.models.scenarios.networks import ScenarioModel
+from geoscope.zoo.safetensors_header import read_header
 
 FORMAT = "geoscope-scenarios"
 KEPT_IN_FULL = ("outlook.", "texture", "seen_", "drawn_", "autoencoder.centre", "autoencoder.scale")
@@ -33,14 +33,7 @@ def read_scenarios(path: Path) -> ScenarioModel:
     Raises:
         WeightsError: not a scenario model's weights, or they do not fit the preset that they name.
     """
-    try:
-        with safe_open(path, framework="pt") as archive:
-            header = archive.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(
-            f"{path.name} is not a readable safetensors file ({error}); fetch or train it again"
-        ) from None
+    header, tensors = read_header(path, "fetch or train it again"), load_file(path)
     build = PRESETS.get(header.get("preset", ""))
     if header.get("format") != FORMAT or build is None:
         raise WeightsError(
