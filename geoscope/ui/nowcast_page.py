@@ -5,7 +5,6 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-from panel_material_ui.base import MaterialComponent
 
 import geoscope as gs
 from geoscope.ui.data_step import DataStep
@@ -13,7 +12,8 @@ from geoscope.ui.export_tab import ExportTab
 from geoscope.ui.map_board import MapBoard
 from geoscope.ui.nowcast_desk import NowcastDesk
 from geoscope.ui.nowcast_runs import ModelChoice, nowcast_models
-from geoscope.ui.nowcast_state import TABS, NowcastState
+from geoscope.ui.nowcast_state import NowcastState
+from geoscope.ui.page_tabs import make_tabs, set_theme_of_hidden
 from geoscope.ui.page_thread import notifier
 from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
@@ -108,12 +108,9 @@ class NowcastPage:
         self.receiver.close()
 
     def _set_theme(self, theme: Theme) -> None:
-        """Draw in light or dark; the tabs that are put away hear of it here, as their own components do too late."""
+        """Draw in light or dark."""
         self.board.set_theme(theme)
-        for name, view in self._views.items():
-            if name != self.state.tab:
-                for component in view.select(MaterialComponent):
-                    component.dark_theme = theme == "dark"
+        set_theme_of_hidden(self.state, self._views, theme)
 
     def _open_first(self) -> None:
         """The first sample at once, and its forecast if it was made before; the rest waits for `begin`."""
@@ -145,14 +142,7 @@ class NowcastPage:
             "card": card,
             "export": self.export.view,
         }
-        tabs = pmui.Tabs(
-            *((TAB_TITLES[name], self._views[name]) for name in TABS),
-            active=TABS.index(self.state.tab),
-            sizing_mode="stretch_width",
-            margin=(0, 8, 24, 8),
-        )
-        tabs.param.watch(lambda event: self.state.param.update(tab=TABS[event.new]), "active")
-        return tabs
+        return make_tabs(self.state, TAB_TITLES, self._views)
 
     def _card_text(self) -> str:
         cards = {card.name: card for card in gs.list_models(task="nowcast")}

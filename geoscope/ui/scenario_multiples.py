@@ -18,7 +18,7 @@ WIDTH = 220  # pixels of a picture at most
 CSS = """
 :host { color: var(--panel-on-background-color); font: 13px/18px Roboto, sans-serif; }
 p { margin: 6px 0 2px; }
-.row { display: flex; flex-wrap: wrap; gap: 6px; } figure { margin: 0; width: 112px; }
+.row { display: flex; flex-wrap: wrap; gap: 6px; } figure { margin: 0; width: 98px; }
 figure img { width: 100%; display: block; background: #8882; border-radius: 2px; image-rendering: auto; }
 figure.chosen img { outline: 2px solid #d81b60; } figcaption { font-size: 11px; line-height: 14px;
   font-variant-numeric: tabular-nums; } .stale img { filter: grayscale(.9); opacity: .5; }

@@ -5,9 +5,9 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-from panel_material_ui.base import MaterialComponent
 
 from geoscope.ui.data_step import DataStep
+from geoscope.ui.page_tabs import make_tabs, set_theme_of_hidden
 from geoscope.ui.page_thread import notifier
 from geoscope.ui.panes import Problem
 from geoscope.ui.player import Player
@@ -17,7 +17,7 @@ from geoscope.ui.scenario_desk import ScenarioDesk
 from geoscope.ui.scenario_export_tab import ScenarioExportTab
 from geoscope.ui.scenario_multiples import MultiplesTab
 from geoscope.ui.scenario_series_tab import SeriesTab
-from geoscope.ui.scenario_state import TABS, ScenarioState
+from geoscope.ui.scenario_state import ScenarioState
 from geoscope.ui.scenario_steps import DrawStep
 from geoscope.ui.scenario_strip import ScenarioStrip
 from geoscope.ui.scenario_verdict_tab import VerdictTab
@@ -112,13 +112,10 @@ class ScenarioPage:
             self.desk.start()
 
     def _set_theme(self, theme: Theme) -> None:
-        """Draw in light or dark; the tabs that are put away hear of it here, as their own components do too late."""
+        """Draw in light or dark."""
         self.board.set_theme(theme)
         self.multiples.set_theme(theme)
-        for name, view in self._views.items():
-            if name != self.state.tab:
-                for component in view.select(MaterialComponent):
-                    component.dark_theme = theme == "dark"
+        set_theme_of_hidden(self.state, self._views, theme)
 
     def _make_tabs(self) -> pmui.Tabs:
         words = pn.pane.Markdown(
@@ -131,14 +128,7 @@ class ScenarioPage:
             "words": words,
             "export": self.export.view,
         }
-        tabs = pmui.Tabs(
-            *((TAB_TITLES[name], self._views[name]) for name in TABS),
-            active=TABS.index(self.state.tab),
-            sizing_mode="stretch_width",
-            margin=(0, 8, 24, 8),
-        )
-        tabs.param.watch(lambda event: self.state.param.update(tab=TABS[event.new]), "active")
-        return tabs
+        return make_tabs(self.state, TAB_TITLES, self._views)
 
 
 def serve_scenarios(pages: Sequence[str] = ("scenarios",)) -> ScenarioPage:
